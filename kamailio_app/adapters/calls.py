@@ -1,0 +1,147 @@
+"""What the entry points do, for any SIP server: snapshot -> service -> headers, results, one log line, return code.
+
+Return codes are never 0, which would end the routing script.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter_ns
+from typing import Final
+
+from kamailio_app import sip
+from kamailio_app.adapters.port import SipPort
+from kamailio_app.errors import StirError
+from kamailio_app.grammar import printable
+from kamailio_app.runtime.service import Pending, Service, Verified
+
+SIGNED: Final = 1
+UNSIGNED: Final = 2
+VALID: Final = 1
+PENDING: Final = 2
+NOT_VALID: Final = 3
+REJECT: Final = -1
+
+_NOT_VERIFIED: Final = {
+    "token": "request_not_signed",
+    "code": "",
+    "phrase": "",
+    "verstat": "",
+    "attest": "",
+    "origid": "",
+}
+
+
+class Calls:
+    """The calls of one process."""
+
+    def __init__(self, service: Service, port: SipPort) -> None:
+        self.service = service
+        self.port = port
+
+    def sign(self, attest: str) -> int:
+        """Sign the request at hand: `SIGNED`, or `UNSIGNED` with the reason in `token`."""
+        began = perf_counter_ns()
+        port = self.port
+        request = port.request()
+        try:
+            signed = self.service.sign(request, attest)
+        except StirError as error:
+            return self._unsigned(error)
+        date = f"Date: {signed.date}\r\n" if signed.date else ""
+        port.append_headers(f"{date}Identity: {signed.identity}\r\n")
+        claims = signed.claims
+        port.publish({"token": "", "attest": claims.attest.value, "origid": claims.origid})
+        if self.service.settings.log_calls and port.logs("info"):
+            took = (perf_counter_ns() - began) // 1000
+            port.log(
+                "info",
+                f"sign call-id={printable(port.call_id())} result=signed attest={claims.attest.value} orig={claims.orig.value} "
+                f"dest={claims.dest[0].value} origid={claims.origid} us={took}",
+            )
+        return SIGNED
+
+    def _unsigned(self, error: StirError) -> int:
+        port = self.port
+        port.publish({"token": error.token, "attest": "", "origid": ""})
+        if error.token == "certificate_none":
+            # Said once: an edge that waits for its certificate has nothing to say per call
+            if port.once(error.token):
+                port.log("warn", f"calls pass unsigned: token={error.token} {printable(error.detail)}")
+        elif self.service.settings.log_calls and port.logs("info"):
+            port.log(
+                "info",
+                f"sign call-id={printable(port.call_id())} result=unsigned token={error.token} "
+                f"detail={printable(error.detail)}",
+            )
+        return UNSIGNED
+
+    def verify(self, *, last_try: bool = False, tag: bool = True) -> int:
+        """Verify the request at hand: `VALID`, `PENDING`, `NOT_VALID` or `REJECT`; results say more.
+
+        `tag`: put verstat into the request now; a resumed call does that per branch, by `tag()`.
+        """
+        began = perf_counter_ns()
+        port = self.port
+        request = port.request()
+        if request.method != "INVITE" or request.in_dialog:
+            port.publish(_NOT_VERIFIED)
+            return NOT_VALID
+        outcome = self.service.verify(request, last_try=last_try)
+        if isinstance(outcome, Pending):
+            port.publish({"x5u": " ".join(outcome.urls)})
+            return PENDING
+        treatment = outcome.treatment
+        passport = outcome.verification.verdict.passport
+        port.publish(
+            {
+                "token": outcome.verification.token,
+                "code": str(treatment.code) if treatment.code else "",
+                "phrase": treatment.phrase,
+                "verstat": treatment.verstat,
+                "attest": passport.claims.attest.value if passport else "",
+                "origid": printable(passport.claims.origid) if passport else "",
+            }
+        )
+        if self.service.settings.log_calls and port.logs("info"):
+            self._log_verified(outcome, (perf_counter_ns() - began) // 1000)
+        if treatment.code:
+            return REJECT
+        if tag:
+            self.tag(treatment.verstat, request)
+        return VALID if outcome.verification.valid else NOT_VALID
+
+    def tag(self, verstat: str, request: sip.Request | None = None) -> None:
+        """Say `verstat` in the request, on P-Asserted-Identity if there is one, else on From; empty: say nothing.
+
+        What came from outside is removed in either case: verstat is ours to say (TS 24.229).
+        """
+        request = request or self.port.request()
+        asserted = [
+            sip.with_verstat(value, verstat) if verstat else sip.without_verstat(value) for value in request.asserted
+        ]
+        if asserted != list(request.asserted):
+            self.port.replace_asserted(asserted)
+        on_from = verstat and not asserted
+        from_uri = sip.with_verstat(request.from_uri, verstat) if on_from else sip.without_verstat(request.from_uri)
+        if from_uri != request.from_uri:
+            self.port.replace_from_uri(from_uri)
+
+    def _log_verified(self, outcome: Verified, took: int) -> None:
+        treatment, verdict = outcome.treatment, outcome.verification.verdict
+        words = [f"verify call-id={printable(self.port.call_id())}"]
+        if verdict.error is None:
+            words.append("result=valid")
+        else:
+            words.append(f"result=failed token={verdict.error.token} code={verdict.error.code}")
+        words.append(f"answer={treatment.code}" if treatment.code else f"verstat={treatment.verstat}")
+        if verdict.passport:
+            claims = verdict.passport.claims
+            words.append(f"attest={claims.attest.value} orig={printable(claims.orig.value)}")
+            words.append(f"dest={printable(claims.dest[0].value)} origid={printable(claims.origid)}")
+            words.append(f"x5u={printable(verdict.passport.header.x5u)}")
+        if verdict.credential:
+            words.append(f"spc={','.join(verdict.credential.tnauthlist.spcs)}")
+        if verdict.error and verdict.error.detail:
+            words.append(f"detail={printable(verdict.error.detail)}")
+        words.append(f"us={took}")
+        self.port.log("info", " ".join(words))

@@ -1,0 +1,38 @@
+"""The port: what a SIP server has to offer. Text in, text out; nothing of STIR in here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+from kamailio_app.sip import Request
+
+Level = Literal["err", "warn", "info"]
+
+
+class SipPort(Protocol):
+    """The SIP request at hand, and the server around it."""
+
+    def request(self) -> Request:
+        """The snapshot. Text that is no UTF-8 is shown with replacement characters, never raised."""
+
+    def call_id(self) -> str: ...
+
+    def append_headers(self, lines: str) -> None:
+        """Whole header lines, each ended by CRLF."""
+
+    def replace_asserted(self, values: Sequence[str]) -> None:
+        """Put these P-Asserted-Identity values in the place of all that are there."""
+
+    def replace_from_uri(self, uri: str) -> None: ...
+
+    def publish(self, results: Mapping[str, str]) -> None:
+        """Show results to the routing script."""
+
+    def log(self, level: Level, text: str) -> None: ...
+
+    def logs(self, level: Level) -> bool:
+        """Would a line of this level be seen? Saves the making of those that are not."""
+
+    def once(self, what: str) -> bool:
+        """True for the first process that asks, until the next reload."""

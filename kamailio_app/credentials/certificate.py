@@ -1,0 +1,41 @@
+"""Certificates from the octets that an x5u URL or a file holds (RFC 8226, RFC 8555 9.1)."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Final
+
+from cryptography import x509
+
+from kamailio_app.errors import failure
+
+MAX_CHAIN: Final = 8
+_PEM: Final = b"-----BEGIN CERTIFICATE-----"
+
+
+def parse_chain(octets: bytes, *, limit: int = MAX_CHAIN) -> tuple[x509.Certificate, ...]:
+    """PEM certificates, signer first, text around them ignored; or one certificate in DER.
+
+    A file that begins with the CA is turned round: the first certificate that is no CA is the signer's.
+    Errors: `credential_malformed`.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Real certificates have negative serials and the like; the profile is judged elsewhere
+            warnings.simplefilter("ignore")
+            certificates = (
+                x509.load_pem_x509_certificates(octets) if _PEM in octets else [x509.load_der_x509_certificate(octets)]
+            )
+            if len(certificates) > limit:
+                raise failure("credential_malformed", f"{len(certificates)} certificates")
+            certificates.sort(key=_is_ca)  # stable: the order within signers and within CAs is kept
+    except (ValueError, TypeError) as error:
+        raise failure("credential_malformed", str(error)) from error
+    return tuple(certificates)
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False

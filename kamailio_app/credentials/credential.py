@@ -1,0 +1,127 @@
+"""The validated credential: everything that is constant per certificate, checked once (RFC 8224 6.2 steps 3 and 4).
+
+Path validation is cryptography's X.509 verifier with extension policies for STI certificates, which have neither
+subjectAltName nor extendedKeyUsage (decision 9). Not checked: revocation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
+
+from kamailio_app.credentials import tnauthlist
+from kamailio_app.credentials.certificate import parse_chain
+from kamailio_app.credentials.tnauthlist import TNAuthList
+from kamailio_app.errors import failure
+
+_CA_POLICY: Final = (
+    ExtensionPolicy.permit_all()
+    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
+    .may_be_present(x509.CertificatePolicies, Criticality.AGNOSTIC, None)
+)
+_SIGNER_POLICY: Final = ExtensionPolicy.permit_all().may_be_present(
+    x509.CertificatePolicies, Criticality.AGNOSTIC, None
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A signer's certificate that chains to a trust anchor. Times in seconds since 1970, the whole chain's window."""
+
+    public_key: EllipticCurvePublicKey = field(repr=False)
+    tnauthlist: TNAuthList
+    not_before: int
+    not_after: int
+    subject: str
+    fingerprint: str  # SHA-256 of the DER, hexadecimal
+
+
+class TrustAnchors:
+    """The roots that operators trust: the STI-PA's list or files of their own. Immutable."""
+
+    def __init__(self, certificates: Iterable[x509.Certificate]) -> None:
+        self.certificates = tuple(certificates)
+        self._store = Store(list(self.certificates)) if self.certificates else None
+
+    def __len__(self) -> int:
+        return len(self.certificates)
+
+    def path(
+        self, signer: x509.Certificate, intermediates: Iterable[x509.Certificate], now: float
+    ) -> list[x509.Certificate]:
+        """The chain from signer to anchor, valid at `now`. Errors: `credential_untrusted`."""
+        if self._store is None:
+            raise failure("credential_untrusted", "no trust anchors")
+        verifier = (
+            PolicyBuilder()
+            .store(self._store)
+            .time(datetime.fromtimestamp(now, UTC))
+            .extension_policies(ca_policy=_CA_POLICY, ee_policy=_SIGNER_POLICY)
+            .build_client_verifier()
+        )
+        try:
+            return verifier.verify(signer, list(intermediates)).chain
+        except (VerificationError, ValueError) as error:
+            raise failure("credential_untrusted", str(error)) from error
+
+
+def validate(octets: bytes, anchors: TrustAnchors, now: float) -> Credential:
+    """The credential in what an x5u URL holds, validated at `now`.
+
+    Errors: `credential_malformed`, `credential_expired`, `credential_not_yet_valid`, `credential_key_unsupported`,
+    `credential_usage_forbidden`, `tnauthlist_missing`, `tnauthlist_malformed`, `credential_untrusted`.
+    """
+    signer, *intermediates = parse_chain(octets)
+    key, authority = fitness(signer)
+    for certificate in (signer, *intermediates):
+        check_validity(certificate, now)
+    chain = anchors.path(signer, intermediates, now)
+    return Credential(
+        public_key=key,
+        tnauthlist=authority,
+        not_before=int(max(certificate.not_valid_before_utc.timestamp() for certificate in chain)),
+        not_after=int(min(certificate.not_valid_after_utc.timestamp() for certificate in chain)),
+        subject=signer.subject.rfc4514_string(),
+        fingerprint=signer.fingerprint(SHA256()).hex(),
+    )
+
+
+def check_validity(certificate: x509.Certificate, now: float) -> None:
+    """Errors: `credential_expired`, `credential_not_yet_valid`."""
+    if now >= certificate.not_valid_after_utc.timestamp():
+        raise failure("credential_expired", f"{certificate.not_valid_after_utc:%F %T}Z")
+    if now < certificate.not_valid_before_utc.timestamp():
+        raise failure("credential_not_yet_valid", f"{certificate.not_valid_before_utc:%F %T}Z")
+
+
+def fitness(signer: x509.Certificate) -> tuple[EllipticCurvePublicKey, TNAuthList]:
+    """What lets a certificate sign PASSporTs: a P-256 key, the right to sign, an authority (ATIS-1000080 6.4.1).
+
+    Errors: `credential_malformed`, `credential_key_unsupported`, `credential_usage_forbidden`, `tnauthlist_missing`,
+    `tnauthlist_malformed`.
+    """
+    try:
+        key, extensions = signer.public_key(), signer.extensions
+    except Exception as error:  # cryptography raises ValueError, UnsupportedAlgorithm, DuplicateExtension, ...
+        raise failure("credential_malformed", str(error)) from error
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+        raise failure("credential_key_unsupported")
+    allowed = {extension.oid: extension.value for extension in extensions}
+    usage = allowed.get(x509.KeyUsage.oid)
+    constraints = allowed.get(x509.BasicConstraints.oid)
+    if isinstance(usage, x509.KeyUsage) and not usage.digital_signature:
+        raise failure("credential_usage_forbidden", "keyUsage")
+    if isinstance(constraints, x509.BasicConstraints) and constraints.ca:
+        # RFC 9060 4: only end-entity certificates sign PASSporTs
+        raise failure("credential_usage_forbidden", "a CA certificate")
+    authority = allowed.get(tnauthlist.OID)
+    if not isinstance(authority, x509.UnrecognizedExtension):
+        raise failure("tnauthlist_missing")
+    return key, tnauthlist.decode(authority.value)

@@ -1,0 +1,247 @@
+"""Every failure this product can report: token, SIP answer, verstat, source, meaning, what to do.
+
+One table. Logs, pseudo-variables, tests and the README use the tokens; the SIP side uses code and phrase.
+Sources: RFC 8224 6.2.2 (codes and phrases), ATIS-1000082 error table (verstat), decisions in DECISIONS.md.
+What a failure leads to (observe, tag, reject) is `policy.treatment`'s business, not this table's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+PASSED: Final = "TN-Validation-Passed"
+FAILED: Final = "TN-Validation-Failed"
+NOT_VALIDATED: Final = "No-TN-Validation"
+
+
+class StirError(Exception):
+    """A failure with a token from the table. `detail` is for the log and may hold a peer's text."""
+
+    code: ClassVar[int] = 0
+    phrase: ClassVar[str] = ""
+
+    def __init__(self, token: str, detail: str = "") -> None:
+        super().__init__(token, detail)
+        self.token = token
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.token}: {self.detail}" if self.detail else self.token
+
+
+class StaleDate(StirError):
+    """RFC 8224 6.2.2: the Date or iat is outside the freshness window."""
+
+    code, phrase = 403, "Stale Date"
+
+
+class UseIdentityHeader(StirError):
+    """RFC 8224 6.2.2: an Identity header that we support is needed and absent."""
+
+    code, phrase = 428, "Use Identity Header"
+
+
+class BadIdentityInfo(StirError):
+    """RFC 8224 6.2.2: the credential behind `info` cannot be had."""
+
+    code, phrase = 436, "Bad Identity Info"
+
+
+class UnsupportedCredential(StirError):
+    """RFC 8224 6.2.2: the credential was had, and is not one that we accept."""
+
+    code, phrase = 437, "Unsupported Credential"
+
+
+class InvalidIdentityHeader(StirError):
+    """RFC 8224 6.2.2: the header, the PASSporT or its signature is wrong."""
+
+    code, phrase = 438, "Invalid Identity Header"
+
+
+class NotSigned(StirError):
+    """The authentication service leaves this request as it is. Never a reason to lose the call."""
+
+
+class KeyPairRefused(StirError):
+    """A private key and certificate that will not be used for signing. A pair in use stays in use."""
+
+
+class SettingsRefused(StirError):
+    """The settings file cannot be used. Stops the start; at a reload the former settings stay."""
+
+
+class InternalError(StirError):
+    """A defect of ours. The call goes on, unsigned or unverified (`on_internal_error`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One row: `clause` is where the answer comes from, `advice` what an operator tries next."""
+
+    error: type[StirError]
+    clause: str
+    meaning: str
+    advice: str
+    verstat: str = NOT_VALIDATED
+
+
+_CLOCK = "Compare the clocks: ours with `chronyc tracking`, theirs by the Date header."
+_PEER = "The signer has to mend it: send them the Identity header and this token."
+_REPOSITORY = "Try `curl -v` on the x5u URL from this host; ask the signer if it is down for everybody."
+_FILE = "Mend the file in `certificate_dir` and reload; until then the former pair signs."
+_SETTINGS = "Mend the settings file; `cfg/stirshaken.toml` explains every option."
+
+FAILURES: Final[dict[str, Failure]] = {
+    # 403 Stale Date
+    "date_missing": Failure(StaleDate, "RFC 8224 6.2 step 4", "No Date header, and one is needed.", _PEER),
+    "date_malformed": Failure(StaleDate, "RFC 3261 20.17", "The Date header is no SIP-date.", _PEER),
+    "date_stale": Failure(StaleDate, "RFC 8224 6.2 step 4", "The Date header is too old.", _CLOCK),
+    "date_in_future": Failure(StaleDate, "RFC 8224 6.2 step 4", "The Date header lies in the future.", _CLOCK),
+    "iat_stale": Failure(StaleDate, "RFC 8224 6.2 step 4", "The PASSporT was signed too long ago.", _CLOCK),
+    "iat_in_future": Failure(StaleDate, "RFC 8224 12.1", "The PASSporT is signed in the future.", _CLOCK),
+    # 428 Use Identity Header
+    "identity_missing": Failure(
+        UseIdentityHeader, "RFC 8224 6.2.2", "No Identity header.", "Nothing to verify: the call came unsigned."
+    ),
+    "ppt_unsupported": Failure(
+        UseIdentityHeader, "RFC 8224 6.2 step 1", "No Identity header of a PASSporT type that we verify.", _PEER
+    ),
+    # 436 Bad Identity Info
+    "x5u_refused": Failure(
+        BadIdentityInfo,
+        "ATIS-1000074 5.3.1",
+        "The x5u URL is one that we do not fetch.",
+        "See `x5u_ports` and `relax_*`.",
+    ),
+    "x5u_unreachable": Failure(BadIdentityInfo, "RFC 8224 6.2.2", "The repository cannot be reached.", _REPOSITORY),
+    "x5u_timeout": Failure(BadIdentityInfo, "RFC 8224 6.2.2", "The repository did not answer in time.", _REPOSITORY),
+    "x5u_http_status": Failure(BadIdentityInfo, "RFC 8224 6.2.2", "The repository did not answer 200.", _REPOSITORY),
+    "x5u_too_large": Failure(
+        BadIdentityInfo, "RFC 8224 6.2.2", "The repository sent more than `max_certificate_bytes`.", _REPOSITORY
+    ),
+    # 437 Unsupported Credential
+    "credential_malformed": Failure(
+        UnsupportedCredential, "RFC 8224 6.2.2", "What x5u holds is no certificate.", _REPOSITORY
+    ),
+    "credential_untrusted": Failure(
+        UnsupportedCredential,
+        "RFC 8224 6.2 step 3",
+        "The certificate does not chain to a trust anchor.",
+        "Is its STI-CA in `ca_file`? If not, the signer's certificate is not from an approved CA.",
+        FAILED,
+    ),
+    "credential_expired": Failure(
+        UnsupportedCredential, "RFC 8224 6.2 step 4", "A certificate of the chain has expired.", _PEER, FAILED
+    ),
+    "credential_not_yet_valid": Failure(
+        UnsupportedCredential, "RFC 8224 6.2 step 4", "A certificate of the chain is not valid yet.", _CLOCK, FAILED
+    ),
+    "credential_key_unsupported": Failure(
+        UnsupportedCredential, "ATIS-1000080 6.4.1", "The certificate's key is not on P-256.", _PEER, FAILED
+    ),
+    "credential_usage_forbidden": Failure(
+        UnsupportedCredential, "ATIS-1000080 6.4.1", "The certificate may not sign PASSporTs.", _PEER, FAILED
+    ),
+    "tnauthlist_missing": Failure(
+        UnsupportedCredential, "RFC 8226 9", "The certificate has no TNAuthList.", _PEER, FAILED
+    ),
+    "tnauthlist_malformed": Failure(
+        UnsupportedCredential, "RFC 8226 9", "The TNAuthList is not the DER it has to be.", _PEER, FAILED
+    ),
+    # 438 Invalid Identity Header
+    "identity_malformed": Failure(
+        InvalidIdentityHeader, "RFC 8224 4", "The Identity header breaks its grammar.", _PEER
+    ),
+    "identity_too_large": Failure(
+        InvalidIdentityHeader, "decision 4", "The Identity header is larger than any honest one.", _PEER
+    ),
+    "identity_too_many": Failure(
+        InvalidIdentityHeader, "decision 4", "There are more Identity headers than any honest call has.", _PEER
+    ),
+    "info_missing": Failure(InvalidIdentityHeader, "RFC 8224 4", "The Identity header has no info parameter.", _PEER),
+    "info_mismatch": Failure(InvalidIdentityHeader, "RFC 8224 4.1", "info and x5u differ.", _PEER),
+    "alg_mismatch": Failure(InvalidIdentityHeader, "RFC 8224 4.1", "alg of header and PASSporT differ.", _PEER),
+    "ppt_mismatch": Failure(InvalidIdentityHeader, "RFC 8224 4.1", "ppt of header and PASSporT differ.", _PEER),
+    "compact_form_unsupported": Failure(
+        InvalidIdentityHeader, "RFC 8588 7", "A shaken PASSporT came in compact form.", _PEER
+    ),
+    "passport_malformed": Failure(InvalidIdentityHeader, "RFC 8225 3", "The PASSporT cannot be decoded.", _PEER),
+    "typ_unsupported": Failure(InvalidIdentityHeader, "RFC 8225 4.1", 'typ is not "passport".', _PEER),
+    "alg_unsupported": Failure(InvalidIdentityHeader, "RFC 8225 4", "The PASSporT is not signed with ES256.", _PEER),
+    "claim_missing": Failure(InvalidIdentityHeader, "RFC 8588 3-5", "A mandatory claim is absent.", _PEER),
+    "claim_malformed": Failure(InvalidIdentityHeader, "RFC 8225 5", "A claim has the wrong type or form.", _PEER),
+    "attest_invalid": Failure(InvalidIdentityHeader, "RFC 8588 4", "attest is not A, B or C.", _PEER),
+    "orig_mismatch": Failure(
+        InvalidIdentityHeader, "RFC 8224 6.2 step 5", "The caller is not the one that was signed.", "See `orig_source`."
+    ),
+    "dest_mismatch": Failure(
+        InvalidIdentityHeader,
+        "RFC 8224 6.2 step 5",
+        "The called number is not among those that were signed.",
+        "Was the call diverted? See `dest_source`.",
+    ),
+    "tn_not_authorized": Failure(
+        InvalidIdentityHeader, "RFC 8226 9", "The certificate does not cover the calling number.", _PEER, FAILED
+    ),
+    "signature_invalid": Failure(
+        InvalidIdentityHeader, "RFC 8224 6.2 step 5", "The signature is wrong.", _PEER, FAILED
+    ),
+    # Signing: the call goes on unsigned
+    "certificate_none": Failure(
+        NotSigned,
+        "RFC 8224 6.1 step 1",
+        "No certificate to sign with.",
+        "Put key and certificate into `certificate_dir`.",
+    ),
+    "request_not_signed": Failure(
+        NotSigned, "ATIS-1000074 5.2", "Not an initial INVITE.", "Call stir_sign for initial INVITEs only."
+    ),
+    "identity_present": Failure(
+        NotSigned, "RFC 8946 4.1", "The request carries a shaken Identity already.", "It is passed on untouched."
+    ),
+    "orig_missing": Failure(
+        NotSigned, "RFC 8224 8.1", "No calling telephone number.", "See `orig_source` and the `[numbers]` section."
+    ),
+    "dest_missing": Failure(
+        NotSigned, "RFC 8224 8.1", "No called telephone number.", "See `dest_source` and the `[numbers]` section."
+    ),
+    "attest_unknown": Failure(
+        NotSigned,
+        "RFC 8588 4",
+        "The routing script asked for an attestation that is not A, B or C.",
+        "Mend the script.",
+    ),
+    # Key and certificate files
+    "pair_incomplete": Failure(KeyPairRefused, "decision 6", "A key without its certificate, or the reverse.", _FILE),
+    "pair_unreadable": Failure(KeyPairRefused, "decision 6", "The file cannot be read.", _FILE),
+    "key_permissions": Failure(
+        KeyPairRefused, "decision 6", "Others may read the private key.", "chmod 600 (or 640 with Kamailio's group)."
+    ),
+    "key_malformed": Failure(KeyPairRefused, "RFC 5958, RFC 5915", "No PKCS#8 or SEC1 private key in PEM.", _FILE),
+    "key_curve_unsupported": Failure(KeyPairRefused, "RFC 8225 4", "The private key is not on P-256.", _FILE),
+    "key_mismatch": Failure(KeyPairRefused, "RFC 8224 6.1", "The key does not belong to the certificate.", _FILE),
+    "certificate_malformed": Failure(KeyPairRefused, "RFC 8226 3", "The file holds no certificate in PEM.", _FILE),
+    "certificate_expired": Failure(KeyPairRefused, "RFC 8224 6.1 step 3", "The certificate has expired.", _FILE),
+    "certificate_not_yet_valid": Failure(
+        KeyPairRefused, "RFC 8224 6.1 step 3", "The certificate is not valid yet.", _FILE
+    ),
+    "certificate_unfit": Failure(
+        KeyPairRefused, "ATIS-1000080 6.4.1", "No verifier would accept this certificate.", _FILE
+    ),
+    # Settings
+    "settings_unreadable": Failure(SettingsRefused, "decision 7", "The settings file cannot be read.", _SETTINGS),
+    "settings_malformed": Failure(SettingsRefused, "decision 7", "The settings file is not TOML.", _SETTINGS),
+    "option_unknown": Failure(SettingsRefused, "decision 7", "No such option or section.", _SETTINGS),
+    "option_invalid": Failure(SettingsRefused, "decision 7", "The option does not take this value.", _SETTINGS),
+    # Ours
+    "internal_error": Failure(
+        InternalError, "decision 3", "A defect of this software.", "Report it with the traceback."
+    ),
+}
+
+
+def failure(token: str, detail: str = "") -> StirError:
+    """The exception for a token, of the class of its SIP code. Raise it where the check is made."""
+    return FAILURES[token].error(token, detail)

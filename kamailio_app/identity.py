@@ -1,0 +1,120 @@
+"""The Identity header field: text <-> value, full and compact form (RFC 8224 4, errata 5715 and 6499).
+
+Lenient where the field is (decision 5): any parameter order, any case of parameter names, quoted `alg` and `ppt`, spaces
+around separators, folded lines, several values in one field. Strict about everything that is signed or fetched.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from kamailio_app import grammar
+from kamailio_app.errors import failure
+
+MAX_FIELD_OCTETS: Final = 16384
+_REMEMBERED_PARAMETERS: Final = 1024
+_WORTH_REMEMBERING: Final = 512
+
+_DIGEST: Final = re.compile(rf"({grammar.BASE64URL}*+\.{grammar.BASE64URL}*+\.{grammar.BASE64URL}++)[ \t]*+(?=[;,]|$)")
+_PARAMETER: Final = re.compile(
+    rf"{grammar.LWS};{grammar.LWS}({grammar.TOKEN})"
+    rf"(?:{grammar.LWS}={grammar.LWS}(?:<({grammar.URI_CHARACTERS})>|({grammar.QUOTED_STRING})|({grammar.TOKEN})))?+"
+)
+# Where one value ends and the next begins: a comma outside quotes and angle brackets
+_VALUE: Final = re.compile(r'(?:[^,"<]++|<[^>]*+>|"(?:[^"\\]|\\.)*+")++')
+
+
+class IdentityParameters(NamedTuple):
+    """`info` is an absoluteURI; `alg` and `ppt` are None where absent (RFC 8224 4.1: absent alg means ES256)."""
+
+    info: str
+    alg: str | None
+    ppt: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityHeader:
+    """One value: `digest` is the PASSporT in full (a.b.c) or compact (..c) form."""
+
+    digest: str
+    parameters: IdentityParameters
+
+    @property
+    def compact(self) -> bool:
+        """RFC 8225 7: header and payload left out, to be rebuilt from the SIP request."""
+        return self.digest.startswith("..")
+
+    def __str__(self) -> str:
+        return self.digest + parameter_text(self.parameters)
+
+    def in_compact_form(self) -> IdentityHeader:
+        """The same value with only the signature: what RFC 9410 puts into `ppi`."""
+        return IdentityHeader(".." + self.digest.rpartition(".")[2], self.parameters)
+
+
+def parameter_text(parameters: IdentityParameters) -> str:
+    """Parameters in the order and form that every known verifier reads: info, alg, ppt, unquoted, no spaces."""
+    alg = f";alg={parameters.alg}" if parameters.alg else ""
+    ppt = f";ppt={parameters.ppt}" if parameters.ppt else ""
+    return f";info=<{parameters.info}>{alg}{ppt}"
+
+
+def split_values(field: str) -> list[str]:
+    """The values of one Identity header field. RFC 8224 4 has one per field; SIP stacks merge them with commas."""
+    if len(field) > MAX_FIELD_OCTETS:
+        return [field]  # parse_identity names the failure
+    if "\n" in field:
+        field = grammar.FOLD.sub(" ", field)
+    if "," not in field:
+        return [field]
+    return [value for value in _VALUE.findall(field) if value.strip()]
+
+
+def parse_identity(value: str) -> IdentityHeader:
+    """Parse one value. Errors: `identity_too_large`, `identity_malformed`, `info_missing`."""
+    if len(value) > MAX_FIELD_OCTETS:
+        raise failure("identity_too_large", f"{len(value)} octets")
+    if "\n" in value:
+        value = grammar.FOLD.sub(" ", value)
+    value = value.strip(" \t")
+    digest = _DIGEST.match(value)
+    if digest is None:
+        # A fold inside the digest leaves spaces there; RFC 8224's examples are printed so
+        head, semicolon, tail = value.partition(";")
+        value = re.sub(r"[ \t]+", "", head) + semicolon + tail
+        digest = _DIGEST.match(value)
+        if digest is None:
+            raise failure("identity_malformed", "no PASSporT in front")
+    text = value[digest.end() :]
+    # One signer's parameters are the same text in every call
+    read = _remembered_parameters if len(text) <= _WORTH_REMEMBERING else _read_parameters
+    return IdentityHeader(digest[1], read(text))
+
+
+def _read_parameters(text: str) -> IdentityParameters:
+    found: dict[str, str] = {}
+    position = 0
+    while position < len(text):
+        match = _PARAMETER.match(text, position)
+        if match is None:
+            if not text[position:].strip(" \t"):
+                break
+            raise failure("identity_malformed", f"at parameter {text[position : position + 40]!r}")
+        name, uri, quoted, token = match[1].lower(), match[2], match[3], match[4]
+        if name in ("info", "alg", "ppt"):
+            if name in found:
+                raise failure("identity_malformed", f"{name} twice")
+            # RFC 8224 4: info="<" absoluteURI ">"; pitfall 3: without brackets it is no info
+            if (uri is None) == (name == "info"):
+                raise failure("identity_malformed", f"{name} has the wrong form")
+            found[name] = uri or token or quoted[1:-1]
+        position = match.end()
+    if "info" not in found:
+        raise failure("info_missing")
+    return IdentityParameters(found["info"], found.get("alg"), found.get("ppt"))
+
+
+_remembered_parameters = lru_cache(maxsize=_REMEMBERED_PARAMETERS)(_read_parameters)

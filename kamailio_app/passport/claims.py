@@ -1,0 +1,90 @@
+"""Claims of a shaken PASSporT with strict types (RFC 8225 5, RFC 8588 3-5)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from kamailio_app.errors import failure
+from kamailio_app.sip import Party
+
+
+class Attestation(StrEnum):
+    """RFC 8588 4: what the signer says of the caller's right to the number."""
+
+    FULL = "A"
+    PARTIAL = "B"
+    GATEWAY = "C"
+
+
+_LEVELS: Final = {level.value: level for level in Attestation}
+_MANDATORY: Final = ("attest", "dest", "iat", "orig", "origid")
+_MAX_ORIGID: Final = 255
+_MAX_IAT: Final = 2**53  # the largest integer that every JSON reader keeps (RFC 8259 6)
+
+
+class ShakenClaims(NamedTuple):
+    """The five claims. `iat` in seconds since 1970; `orig` and `dest` as on the wire, not yet canonical."""
+
+    attest: Attestation
+    dest: tuple[Party, ...]
+    iat: int
+    orig: Party
+    origid: str
+
+    def members(self) -> dict[str, Any]:
+        """The JSON object that is signed: dest is always arrays, sorted (RFC 8225 5.2.1)."""
+        dest: dict[str, list[str]] = {}
+        for kind, value in sorted(set(self.dest)):
+            dest.setdefault(kind, []).append(value)
+        return {
+            "attest": self.attest.value,
+            "dest": dest,
+            "iat": self.iat,
+            "orig": {self.orig.kind: self.orig.value},
+            "origid": self.origid,
+        }
+
+
+def shaken_claims(members: dict[str, Any]) -> ShakenClaims:
+    """Read the claims. Unknown ones are ignored (RFC 8225 8.3).
+
+    Errors: `claim_missing`, `claim_malformed`, `attest_invalid`.
+    """
+    for name in _MANDATORY:
+        if name not in members:
+            raise failure("claim_missing", name)
+    attest, iat, origid = members["attest"], members["iat"], members["origid"]
+    # type() and not isinstance(): true is no number (RFC 8225 9 rule 4)
+    if type(iat) is not int or not 0 <= iat <= _MAX_IAT:
+        raise failure("claim_malformed", "iat")
+    if type(origid) is not str or not 0 < len(origid) <= _MAX_ORIGID:
+        raise failure("claim_malformed", "origid")
+    if type(attest) is not str or attest not in _LEVELS:
+        raise failure("attest_invalid", repr(attest))
+    return ShakenClaims(_LEVELS[attest], _dest(members["dest"]), iat, _orig(members["orig"]), origid)
+
+
+def _orig(value: Any) -> Party:
+    """RFC 8225 5.2.1: exactly one identity, a string."""
+    if type(value) is not dict or len(value) != 1:
+        raise failure("claim_malformed", "orig")
+    ((kind, identity),) = value.items()
+    if kind not in ("tn", "uri") or type(identity) is not str or not identity:
+        raise failure("claim_malformed", "orig")
+    return Party(kind, identity)
+
+
+def _dest(value: Any) -> tuple[Party, ...]:
+    """RFC 8225 5.2.1: one or more identities, always in arrays."""
+    if type(value) is not dict or not value or not value.keys() <= {"tn", "uri"}:
+        raise failure("claim_malformed", "dest")
+    parties: list[Party] = []
+    for kind, identities in value.items():
+        if type(identities) is not list or not identities:
+            raise failure("claim_malformed", "dest")
+        for identity in identities:
+            if type(identity) is not str or not identity:
+                raise failure("claim_malformed", "dest")
+            parties.append(Party(kind, identity))
+    return tuple(parties)

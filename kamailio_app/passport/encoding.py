@@ -1,0 +1,65 @@
+"""Octets of a PASSporT: base64url without padding (RFC 7515 2), deterministic JSON (RFC 8225 9), strict decoding."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64encode
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+from typing import Any, Final
+
+from kamailio_app.errors import failure
+
+_TO_STANDARD: Final = str.maketrans("-_", "+/")
+# The last character of a group of 2 or 3 carries 4 or 2 bits that have to be zero (RFC 4648 3.5)
+_LAST_OF_GROUP: Final = {2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}
+
+_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False).encode
+
+
+def canonical_json(value: dict[str, Any]) -> bytes:
+    """RFC 8225 9: no whitespace, members sorted by code point, UTF-8."""
+    return _encode_json(value).encode()
+
+
+def to_base64url(octets: bytes) -> str:
+    """Base64url without padding (RFC 7515 2)."""
+    return urlsafe_b64encode(octets).decode("ascii").rstrip("=")
+
+
+def from_base64url(text: str) -> bytes:
+    """Octets of base64url text. The alphabet is the grammar's business (`identity`). Errors: `passport_malformed`."""
+    left_over = len(text) % 4
+    # One character cannot hold an octet; unused bits that are set give one octet string two texts
+    if left_over == 1 or (left_over and text[-1] not in _LAST_OF_GROUP[left_over]):
+        raise failure("passport_malformed", "base64url")
+    try:
+        return a2b_base64(text.translate(_TO_STANDARD) + "=="[: -left_over % 4])
+    except (Base64Error, ValueError) as error:
+        raise failure("passport_malformed", f"base64url: {error}") from error
+
+
+def _object_without_duplicates(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(members)
+    # RFC 8225 9: names are unique; the json module would silently keep the last
+    if len(value) != len(members):
+        raise ValueError("a member name occurs twice")
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+_decode_json = json.JSONDecoder(object_pairs_hook=_object_without_duplicates, parse_constant=_no_constant).decode
+
+
+def json_object(octets: bytes) -> dict[str, Any]:
+    """The JSON object in the octets. Errors: `passport_malformed` (also for duplicate names and absurd nesting)."""
+    try:
+        value = _decode_json(octets.decode())
+    except (ValueError, RecursionError) as error:
+        raise failure("passport_malformed", f"JSON: {type(error).__name__}") from error
+    if type(value) is not dict:
+        raise failure("passport_malformed", "JSON: no object")
+    return value

@@ -1,0 +1,84 @@
+"""The PASSporT as a value: JOSE header, claims, the octets that are signed, the signature (RFC 8225 3-6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from kamailio_app.errors import failure
+from kamailio_app.passport.claims import ShakenClaims, shaken_claims
+from kamailio_app.passport.encoding import canonical_json, from_base64url, json_object, to_base64url
+
+SHAKEN: Final = "shaken"
+_MAX_JOSE_TEXT: Final = 4096
+_REMEMBERED_HEADERS: Final = 1024
+
+
+class JoseHeader(NamedTuple):
+    """The protected header (RFC 8225 4). `ppt` is None for a base PASSporT."""
+
+    alg: str
+    ppt: str | None
+    typ: str
+    x5u: str
+
+    def text(self) -> str:
+        """Its part of the PASSporT: constant per certificate, so made once."""
+        return to_base64url(
+            canonical_json({name: value for name, value in self._asdict().items() if value is not None})
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Passport:
+    """A decoded full-form PASSporT; nothing is verified yet. `signing_input` is what was received, octet for octet."""
+
+    header: JoseHeader
+    claims: ShakenClaims
+    signing_input: bytes
+    signature: bytes
+
+
+def jose_header(text: str) -> JoseHeader:
+    """Decode the protected header. Errors: `passport_malformed`, `claim_missing`, `claim_malformed`, `typ_unsupported`,
+    `alg_unsupported`.
+    """
+    if len(text) > _MAX_JOSE_TEXT:
+        raise failure("passport_malformed", "JOSE header too large")
+    return _remembered_header(text)
+
+
+@lru_cache(maxsize=_REMEMBERED_HEADERS)
+def _remembered_header(text: str) -> JoseHeader:
+    # One certificate's header is the same text in every call; exceptions are not remembered
+    members = json_object(from_base64url(text))
+    for name in ("typ", "alg", "x5u"):
+        if name not in members:
+            raise failure("claim_missing", name)
+    values = (members["alg"], members.get("ppt"), members["typ"], members["x5u"])
+    for value in values:
+        if value is not None and type(value) is not str:
+            raise failure("claim_malformed", "JOSE header")
+    header = JoseHeader(*values)
+    if header.typ != "passport":
+        raise failure("typ_unsupported", repr(header.typ))
+    # RFC 8225 4: an allow-list of one, checked before any key is looked at
+    if header.alg != "ES256":
+        raise failure("alg_unsupported", repr(header.alg))
+    return header
+
+
+def shaken_passport(digest: str) -> Passport:
+    """Decode the full form "header.payload.signature" of a shaken PASSporT.
+
+    The digest has been through the Identity grammar. Errors: those of `jose_header` and `shaken_claims`, `ppt_mismatch`.
+    """
+    header_text, payload_text, signature_text = digest.split(".")
+    header = jose_header(header_text)
+    if header.ppt != SHAKEN:
+        raise failure("ppt_mismatch", repr(header.ppt))
+    claims = shaken_claims(json_object(from_base64url(payload_text)))
+    signed = digest[: len(header_text) + 1 + len(payload_text)]
+    # RFC 8225 6: the octets as received, never a re-encoding
+    return Passport(header, claims, signed.encode("ascii"), from_base64url(signature_text))

@@ -1,0 +1,1 @@
+"""Policy: who gets which attestation, and what a verdict leads to."""

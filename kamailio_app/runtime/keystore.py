@@ -1,0 +1,132 @@
+"""The keys that sign: pairs NAME.key and NAME.pem in one directory, checked before use (RFC 8224 6.1, AS-13).
+
+A private key is never in a log line, an exception text or a repr. A pair that is refused leaves the one of the same name
+that was in use in use.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from kamailio_app.credentials.certificate import parse_chain
+from kamailio_app.credentials.credential import check_validity, fitness
+from kamailio_app.errors import StirError, failure
+from kamailio_app.sti_as import Signer
+
+# Others: nothing. The group may read (Kamailio's own), not write.
+_FORBIDDEN_MODE: Final = stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP
+_MAX_FILE: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The usable pairs by name, and why others are not: (name, error)."""
+
+    signers: Mapping[str, Signer]
+    refused: tuple[tuple[str, StirError], ...]
+
+
+def load_signers(directory: Path, public_cert_url: str, now: float, in_use: Mapping[str, Signer] = {}) -> Loaded:
+    """Read every pair. Refusals are in the result; a directory that is not there holds no pairs."""
+    signers: dict[str, Signer] = {}
+    refused: list[tuple[str, StirError]] = []
+    try:
+        names = sorted({path.stem for path in directory.iterdir() if path.suffix in (".key", ".pem")})
+    except FileNotFoundError:
+        names = []
+    except OSError as error:
+        # Not to be read now says nothing about the pairs: all in use stay
+        return Loaded(in_use, ((directory.name, failure("pair_unreadable", str(error))),))
+    # NAME.pem alone may be anything, the trust anchors for example; a key is never alone
+    for name in names:
+        try:
+            if not (directory / f"{name}.key").exists():
+                if name in in_use:
+                    raise failure("pair_incomplete", f"{name}.key is missing")
+                continue
+            signers[name] = load_signer(directory, name, public_cert_url, now)
+        except StirError as error:
+            refused.append((name, error))
+            if name in in_use:
+                signers[name] = in_use[name]
+    return Loaded(signers, tuple(refused))
+
+
+def load_signer(directory: Path, name: str, public_cert_url: str, now: float) -> Signer:
+    """Read and check one pair.
+
+    Errors: `pair_incomplete`, `pair_unreadable`, `key_permissions`, `key_malformed`, `key_curve_unsupported`,
+    `key_mismatch`, `certificate_malformed`, `certificate_expired`, `certificate_not_yet_valid`, `certificate_unfit`.
+    """
+    key = _private_key(directory / f"{name}.key")
+    try:
+        certificate = parse_chain(_read(directory / f"{name}.pem"))[0]
+    except StirError as error:
+        token = "certificate_malformed" if error.token == "credential_malformed" else error.token
+        raise failure(token, error.detail) from error
+    try:
+        public_key, authority = fitness(certificate)
+    except StirError as error:
+        raise failure("certificate_unfit", str(error)) from error
+    if public_key.public_numbers() != key.public_key().public_numbers():
+        raise failure("key_mismatch", f"{name}.key and {name}.pem")
+    try:
+        check_validity(certificate, now)
+    except StirError as error:
+        raise failure(error.token.replace("credential", "certificate"), error.detail) from error
+    return Signer(
+        name=name,
+        x5u=public_cert_url.replace("{name}", name),
+        not_before=int(certificate.not_valid_before_utc.timestamp()),
+        not_after=int(certificate.not_valid_after_utc.timestamp()),
+        fingerprint=certificate.fingerprint(SHA256()).hex(),
+        spcs=authority.spcs,
+        key=key,
+    )
+
+
+def choose_signer(signers: Mapping[str, Signer], pinned: str, now: float) -> Signer:
+    """The pair that signs now: the pinned one, else the valid one that was issued last. Errors: `certificate_none`."""
+    if pinned:
+        if pinned in signers:
+            return signers[pinned]
+        raise failure("certificate_none", f"no pair {pinned}")
+    valid = [signer for signer in signers.values() if signer.not_before <= now < signer.not_after]
+    if not valid:
+        raise failure("certificate_none", f"{len(signers)} pairs, none valid now" if signers else "")
+    return max(valid, key=lambda signer: (signer.not_before, signer.name))
+
+
+def _private_key(path: Path) -> EllipticCurvePrivateKey:
+    octets = _read(path)
+    if path.stat().st_mode & _FORBIDDEN_MODE:
+        raise failure("key_permissions", f"{path.name} has mode {stat.S_IMODE(path.stat().st_mode):o}")
+    try:
+        key = load_pem_private_key(octets, None)
+    except TypeError as error:
+        raise failure("key_malformed", f"{path.name} is encrypted") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        # The library's text could quote the file
+        raise failure("key_malformed", path.name) from error
+    if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
+        raise failure("key_curve_unsupported", path.name)
+    return key
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_FILE)
+    except FileNotFoundError as error:
+        raise failure("pair_incomplete", f"{path.name} is missing") from error
+    except OSError as error:
+        raise failure("pair_unreadable", f"{path.name}: {error.strerror}") from error

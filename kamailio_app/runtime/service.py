@@ -1,0 +1,202 @@
+"""The service of one process: settings, keys, trust anchors and credentials around the pure core.
+
+Reads the clock and draws the random numbers that the core takes as arguments. Knows nothing of any SIP server: it
+takes a request snapshot and gives values back. A reload swaps everything at once or, on any error, nothing.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from kamailio_app import sti_as, sti_vs
+from kamailio_app.credentials.certificate import parse_chain
+from kamailio_app.credentials.credential import Credential, TrustAnchors, validate
+from kamailio_app.credentials.lifetime import lifetime
+from kamailio_app.errors import StirError, failure
+from kamailio_app.passport.claims import Attestation
+from kamailio_app.policy.treatment import Treatment, treatment
+from kamailio_app.runtime import settings as settings_file
+from kamailio_app.runtime.cache import CredentialCache, Fetched, SharedTable
+from kamailio_app.runtime.fetcher import Fetcher
+from kamailio_app.runtime.keystore import Loaded, choose_signer, load_signers
+from kamailio_app.runtime.settings import Settings
+from kamailio_app.sip import Request
+from kamailio_app.sti_as import Signed, Signer
+from kamailio_app.verdict import Verification
+
+_ATTESTATIONS = {level.value: level for level in Attestation}
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A verification and what it leads to."""
+
+    verification: Verification
+    treatment: Treatment
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A verification that needs credentials which are not at hand."""
+
+    urls: tuple[str, ...]
+
+
+class Service:
+    """`clock` gives seconds since 1970; `fetcher` is made at the first fetch, in the process that fetches."""
+
+    def __init__(
+        self,
+        path: Path,
+        shared: SharedTable,
+        *,
+        clock: Callable[[], float] = time.time,
+        make_fetcher: Callable[[settings_file.FetchRules], Fetcher] = Fetcher,
+    ) -> None:
+        self._path = path
+        self._shared = shared
+        self._clock = clock
+        self._make_fetcher = make_fetcher
+        self._fetcher: Fetcher | None = None
+        self._adopt(*self._read(Loaded({}, ())))
+
+    # --- Configuration ------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Read settings, keys and trust anchors again. Errors: those of `settings.load`, and then nothing has changed."""
+        self._adopt(*self._read(self.keys))
+
+    def _read(self, in_use: Loaded) -> tuple[Settings, TrustAnchors, Loaded]:
+        settings = settings_file.load(self._path)
+        now = self._clock()
+        keys = load_signers(settings.certificate_dir, settings.public_cert_url, now, in_use.signers)
+        return settings, _trust_anchors(settings.ca_file), keys
+
+    def _adopt(self, settings: Settings, anchors: TrustAnchors, keys: Loaded) -> None:
+        self.settings = settings
+        self.anchors = anchors
+        self.keys = keys
+        self._cache = CredentialCache(settings.max_cache_size)
+        if self._fetcher:
+            self._fetcher.close()
+        self._fetcher = None
+
+    # --- Signing ------------------------------------------------------------------------------------------------
+
+    def signer(self) -> Signer:
+        """The pair that signs now. Errors: `certificate_none`."""
+        return choose_signer(self.keys.signers, self.settings.certificate, self._clock())
+
+    def sign(self, request: Request, attest: str = "") -> Signed:
+        """Sign with the attestation that the script asked for, else with `attest_level`.
+
+        Errors (the call goes on unsigned): `certificate_none`, `attest_unknown`, those of `sti_as.sign`.
+        """
+        level = _ATTESTATIONS.get(attest) if attest else self.settings.attest_level
+        if level is None:
+            raise failure("attest_unknown", attest)
+        now = self._clock()
+        signer = choose_signer(self.keys.signers, self.settings.certificate, now)
+        return sti_as.sign(request, level, signer, self.settings.signing, now=now, origid=str(uuid.uuid4()))
+
+    # --- Verification -------------------------------------------------------------------------------------------
+
+    def verify(self, request: Request, *, last_try: bool = False) -> Verified | Pending:
+        """Verify. Pending if a credential is missing, settings say `park`, and this is not the last try."""
+        now = self._clock()
+        examination = sti_vs.examine(request, self.settings.verification, now=now)
+        credentials: dict[str, Credential | StirError] = {}
+        missing: list[str] = []
+        for url in examination.needed:
+            credential = self._at_hand(url, now)
+            if credential is None:
+                missing.append(url)
+            else:
+                credentials[url] = credential
+        if missing:
+            if last_try:
+                credentials.update((url, failure("x5u_timeout", "the call waited long enough")) for url in missing)
+            elif self.settings.park:
+                return Pending(tuple(missing))
+            else:
+                credentials.update(self.fetch(missing))
+        verification = sti_vs.conclude(examination, credentials, now=now)
+        return Verified(verification, treatment(verification, self.settings.treatment))
+
+    def obtain(self, urls: Iterable[str]) -> None:
+        """Fetch those that are not at hand: another process may have been faster."""
+        now = self._clock()
+        if missing := [url for url in urls if self._at_hand(url, now) is None]:
+            self.fetch(missing)
+
+    def fetch(self, urls: Iterable[str]) -> dict[str, Credential | StirError]:
+        """Fetch credentials, remember them here and for the other processes. Waits for at most `fetch_timeout`."""
+        if self._fetcher is None:
+            self._fetcher = self._make_fetcher(self.settings.fetch)
+        downloads = self._fetcher.fetch(urls)
+        now = self._clock()
+        results: dict[str, Credential | StirError] = {}
+        for url, download in downloads.items():
+            if isinstance(download, StirError):
+                fetched = Fetched(int(now) + self.settings.negative_lifetime, token=download.token)
+                results[url] = download
+                self._cache.put(url, download, fetched.expires)
+            else:
+                keep = lifetime(download.cache_control, self.settings.lifetime)
+                try:
+                    fetched = Fetched(int(now) + keep, pem=_pem(download.octets))
+                    results[url] = self._accept(url, fetched, now)
+                except StirError as error:
+                    fetched = Fetched(int(now) + self.settings.negative_lifetime, token=error.token)
+                    results[url] = error
+                    self._cache.put(url, error, fetched.expires)
+            self._shared.put(url, fetched.to_text(), max(1, fetched.expires - int(now)))
+        return results
+
+    def _at_hand(self, url: str, now: float) -> Credential | StirError | None:
+        return self._cache.get(url, now) or self._from_shared(url, now)
+
+    def _from_shared(self, url: str, now: float) -> Credential | StirError | None:
+        text = self._shared.get(url)
+        fetched = Fetched.from_text(text) if text else None
+        if fetched is None or fetched.expires <= now:
+            return None
+        if error := fetched.error():
+            self._cache.put(url, error, fetched.expires)
+            return error
+        return self._accept(url, fetched, now)
+
+    def _accept(self, url: str, fetched: Fetched, now: float) -> Credential | StirError:
+        """Validate what was fetched, once, and remember the outcome; never past the end of the chain's validity."""
+        try:
+            credential = validate(fetched.pem.encode(), self.anchors, now)
+        except StirError as error:
+            self._cache.put(url, error, min(fetched.expires, int(now) + self.settings.negative_lifetime))
+            return error
+        self._cache.put(url, credential, min(fetched.expires, credential.not_after))
+        return credential
+
+
+def _pem(octets: bytes) -> str:
+    """The certificates alone, as text that any table can hold. Errors: `credential_malformed`."""
+    return "".join(certificate.public_bytes(Encoding.PEM).decode("ascii") for certificate in parse_chain(octets))
+
+
+def _trust_anchors(ca_file: Path | None) -> TrustAnchors:
+    if ca_file is None:
+        return TrustAnchors(())
+    try:
+        return TrustAnchors(parse_chain(ca_file.read_bytes(), limit=_MAX_ANCHORS))
+    except OSError as error:
+        raise failure("option_invalid", f"[verification] ca_file: {error}") from error
+    except StirError as error:
+        raise failure("option_invalid", f"[verification] ca_file {ca_file}: {error}") from error
+
+
+_MAX_ANCHORS = 1000

@@ -1,0 +1,164 @@
+"""The few SIP values that STIR needs: the request snapshot, SIP-date, who calls whom, verstat in a URI.
+
+Implements the parts of RFC 3261 20.10/20.17/25.1, RFC 3966 3, RFC 3325 9.1, RFC 8224 8 and TS 24.229 (verstat) that
+name identities. Parsing SIP itself is the SIP server's work; this takes header field values and URIs from it.
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import timegm
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Final, Literal, NamedTuple
+from urllib.parse import unquote
+
+from kamailio_app.errors import failure
+from kamailio_app.tn import AS_WRITTEN, NumberPlan, canonical_tn
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What STIR reads of a SIP request, as text. URIs without angle brackets, header field values without names."""
+
+    method: str
+    request_uri: str
+    from_uri: str
+    to_uri: str
+    asserted: tuple[str, ...] = ()  # P-Asserted-Identity header field values
+    identity: tuple[str, ...] = ()  # Identity header field values
+    date: str | None = None
+    in_dialog: bool = False  # To has a tag
+
+
+class Party(NamedTuple):
+    """A telephone number or URI identity in canonical form (RFC 8225 5.2.1)."""
+
+    kind: Literal["tn", "uri"]
+    value: str
+
+
+# --- Who calls whom ---------------------------------------------------------------------------------------------
+
+_URI_IN_NAME_ADDR: Final = re.compile(r'\s*(?:[^"<,]*+|"(?:[^"\\]|\\.)*+"\s*)<([^<>]*)>|\s*([^\s<>",;]+)')
+_PHONE_CONTEXT: Final = re.compile(r"(?:^|;)phone-context=(\+[0-9\-.()]+)", re.ASCII | re.IGNORECASE)
+_DIALABLE: Final = re.compile(r"\+?[0-9#*\-.()]+", re.ASCII)
+_USER_PHONE: Final = re.compile(r";user=phone(?=[;?]|$)", re.IGNORECASE)
+
+
+def uris(value: str) -> list[str]:
+    """The URIs in a header field value of name-addr and addr-spec, several parted by commas (RFC 3325 9.1)."""
+    found: list[str] = []
+    position = 0
+    while match := _URI_IN_NAME_ADDR.match(value, position):
+        found.append(match[1] if match[1] is not None else match[2])
+        comma = value.find(",", match.end())
+        if comma < 0:
+            break
+        position = comma + 1
+    return found
+
+
+def party(uri: str, plan: NumberPlan = AS_WRITTEN) -> Party | None:
+    """The identity that a URI names: a number where RFC 8224 8.1 sees one, else the URI itself (8.5)."""
+    scheme, colon, rest = uri.partition(":")
+    if not colon or not rest:
+        return None
+    scheme = scheme.lower()
+    if scheme == "tel":
+        return _number(rest, plan)
+    if scheme in ("sip", "sips"):
+        user, at, host = rest.rpartition("@")
+        # RFC 8224 8.1: user=phone says so; local policy also takes whatever can be dialled
+        if at and (number := _number(unquote(user.partition(":")[0]), plan, dialable=not _USER_PHONE.search(host))):
+            return number
+        return _uri_identity(scheme, user, host)
+    # RFC 9027: urn:service:sos is compared as it is
+    return Party("uri", f"{scheme}:{rest}".lower()) if scheme == "urn" else None
+
+
+def _number(subscriber: str, plan: NumberPlan, *, dialable: bool = False) -> Party | None:
+    """RFC 3966 3: the part before the first parameter; a global phone-context completes a local number."""
+    digits, _, parameters = subscriber.partition(";")
+    if dialable and not _DIALABLE.fullmatch(digits):
+        return None
+    if parameters and digits[:1] != "+" and (context := _PHONE_CONTEXT.search(parameters)):
+        digits = context[1] + digits
+    tn = canonical_tn(digits, plan)
+    return Party("tn", tn) if tn else None
+
+
+def _uri_identity(scheme: str, user: str, host: str) -> Party | None:
+    """RFC 8224 8.5: no parameters, headers, password or port; case folded, needless escapes undone."""
+    hostname = re.split(r"[;?]", host, maxsplit=1)[0]
+    hostname = re.sub(r":[0-9]*$", "", hostname).lower()
+    name = unquote(user.partition(":")[0].partition(";")[0]).lower()
+    return Party("uri", f"{scheme}:{name}@{hostname}" if name else f"{scheme}:{hostname}") if hostname else None
+
+
+def caller(request: Request, source: str, plan: NumberPlan = AS_WRITTEN) -> Party | None:
+    """The calling identity. `source` "pai": P-Asserted-Identity if there is one, else From; "from": From only.
+
+    Of several asserted identities a number goes before a URI, and a tel URI before a sip URI (RFC 3325 9.1).
+    """
+    if source == "pai" and request.asserted:
+        asserted = [uri for value in request.asserted for uri in uris(value)]
+        asserted.sort(key=lambda uri: uri[:4].lower() != "tel:")
+        parties = [found for uri in asserted if (found := party(uri, plan))]
+        for found in parties:
+            if found.kind == "tn":
+                return found
+        if parties:
+            return parties[0]
+    return party(request.from_uri, plan)
+
+
+def called(request: Request, source: str, plan: NumberPlan = AS_WRITTEN) -> Party | None:
+    """The called identity. `source` "to": the To header (RFC 8224 4.1); "request_uri": the Request-URI."""
+    return party(request.to_uri if source == "to" else request.request_uri, plan)
+
+
+# --- Date -------------------------------------------------------------------------------------------------------
+
+_SIP_DATE: Final = re.compile(
+    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), ([0-9]{2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) ([0-9]{4})"
+    r" ([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60) GMT",
+    re.ASCII,
+)
+_MONTHS: Final = {
+    name: month for month, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
+}
+
+
+def parse_date(text: str) -> int:
+    """Seconds since 1970 of a SIP-date (RFC 3261 20.17: RFC 1123 form, GMT). Errors: `date_malformed`."""
+    match = _SIP_DATE.fullmatch(text.strip())
+    if match is None:
+        raise failure("date_malformed", text)
+    day, month, year, hour, minute, second = match.groups()
+    return timegm((int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second)))
+
+
+def format_date(now: float) -> str:
+    """The SIP-date of a moment in seconds since 1970."""
+    return formatdate(now, usegmt=True)
+
+
+# --- verstat (TS 24.229 7.2A.20) --------------------------------------------------------------------------------
+
+_VERSTAT: Final = re.compile(r";\s*verstat(?:\s*=\s*[^;>@?,\s]*)?(?=[\s;>@?,]|$)", re.IGNORECASE)
+# No part may hold a colon, so that a text of many "sip:" is still read in linear time
+_NUMBER_IN_URI: Final = re.compile(
+    r"(sips?:[+0-9][^@<>;:,\s\"]*+)((?:[;:][^@<>:,\s\"]*+)?@)|(tel:[^;<>,\s?\"]++)", re.IGNORECASE
+)
+
+
+def without_verstat(value: str) -> str:
+    """A URI or header field value without any verstat parameter: only our own verification may say it."""
+    # The usual case first: nothing to remove
+    return _VERSTAT.sub("", value) if "verstat" in value.lower() else value
+
+
+def with_verstat(value: str, verstat: str) -> str:
+    """A URI or header field value with verstat behind each number, before any "@"."""
+    return _NUMBER_IN_URI.sub(lambda m: f"{m[1] or m[3]};verstat={verstat}{m[2] or ''}", without_verstat(value))

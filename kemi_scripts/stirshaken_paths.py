@@ -1,0 +1,18 @@
+"""Where kamailio_app and its packages are: beside this directory, in .venv or in $STIRSHAKEN_VENV.
+
+The virtualenv goes in front of the system's packages: Debian's cryptography is older than what we need.
+"""
+
+import os
+import sys
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def extend():
+    """Put the virtualenv's packages and the project in front of everything but the script's directory."""
+    venv = os.environ.get("STIRSHAKEN_VENV", os.path.join(_ROOT, ".venv"))
+    version = "python%d.%d" % sys.version_info[:2]
+    for path in (_ROOT, os.path.join(venv, "lib", version, "site-packages")):
+        if path not in sys.path:
+            sys.path.insert(1, path)
