@@ -122,9 +122,7 @@ FAILURES: Final[dict[str, Failure]] = {
         BadIdentityInfo, "RFC 8224 6.2.2", "The repository sent more than `max_certificate_bytes`.", _REPOSITORY
     ),
     # 437 Unsupported Credential
-    "credential_malformed": Failure(
-        UnsupportedCredential, "RFC 8224 6.2.2", "What x5u holds is no certificate.", _REPOSITORY
-    ),
+    "credential_malformed": Failure(UnsupportedCredential, "RFC 8224 6.2.2", "What x5u holds is no certificate.", _REPOSITORY),
     "credential_untrusted": Failure(
         UnsupportedCredential,
         "RFC 8224 6.2 step 3",
@@ -144,16 +142,12 @@ FAILURES: Final[dict[str, Failure]] = {
     "credential_usage_forbidden": Failure(
         UnsupportedCredential, "ATIS-1000080 6.4.1", "The certificate may not sign PASSporTs.", _PEER, FAILED
     ),
-    "tnauthlist_missing": Failure(
-        UnsupportedCredential, "RFC 8226 9", "The certificate has no TNAuthList.", _PEER, FAILED
-    ),
+    "tnauthlist_missing": Failure(UnsupportedCredential, "RFC 8226 9", "The certificate has no TNAuthList.", _PEER, FAILED),
     "tnauthlist_malformed": Failure(
         UnsupportedCredential, "RFC 8226 9", "The TNAuthList is not the DER it has to be.", _PEER, FAILED
     ),
     # 438 Invalid Identity Header
-    "identity_malformed": Failure(
-        InvalidIdentityHeader, "RFC 8224 4", "The Identity header breaks its grammar.", _PEER
-    ),
+    "identity_malformed": Failure(InvalidIdentityHeader, "RFC 8224 4", "The Identity header breaks its grammar.", _PEER),
     "identity_too_large": Failure(
         InvalidIdentityHeader, "decision 4", "The Identity header is larger than any honest one.", _PEER
     ),
@@ -164,9 +158,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "info_mismatch": Failure(InvalidIdentityHeader, "RFC 8224 4.1", "info and x5u differ.", _PEER),
     "alg_mismatch": Failure(InvalidIdentityHeader, "RFC 8224 4.1", "alg of header and PASSporT differ.", _PEER),
     "ppt_mismatch": Failure(InvalidIdentityHeader, "RFC 8224 4.1", "ppt of header and PASSporT differ.", _PEER),
-    "compact_form_unsupported": Failure(
-        InvalidIdentityHeader, "RFC 8588 7", "A shaken PASSporT came in compact form.", _PEER
-    ),
+    "compact_form_unsupported": Failure(InvalidIdentityHeader, "RFC 8588 7", "A shaken PASSporT came in compact form.", _PEER),
     "passport_malformed": Failure(InvalidIdentityHeader, "RFC 8225 3", "The PASSporT cannot be decoded.", _PEER),
     "typ_unsupported": Failure(InvalidIdentityHeader, "RFC 8225 4.1", 'typ is not "passport".', _PEER),
     "alg_unsupported": Failure(InvalidIdentityHeader, "RFC 8225 4", "The PASSporT is not signed with ES256.", _PEER),
@@ -185,9 +177,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "tn_not_authorized": Failure(
         InvalidIdentityHeader, "RFC 8226 9", "The certificate does not cover the calling number.", _PEER, FAILED
     ),
-    "signature_invalid": Failure(
-        InvalidIdentityHeader, "RFC 8224 6.2 step 5", "The signature is wrong.", _PEER, FAILED
-    ),
+    "signature_invalid": Failure(InvalidIdentityHeader, "RFC 8224 6.2 step 5", "The signature is wrong.", _PEER, FAILED),
     # Signing: the call goes on unsigned
     "certificate_none": Failure(
         NotSigned,
@@ -224,21 +214,15 @@ FAILURES: Final[dict[str, Failure]] = {
     "key_mismatch": Failure(KeyPairRefused, "RFC 8224 6.1", "The key does not belong to the certificate.", _FILE),
     "certificate_malformed": Failure(KeyPairRefused, "RFC 8226 3", "The file holds no certificate in PEM.", _FILE),
     "certificate_expired": Failure(KeyPairRefused, "RFC 8224 6.1 step 3", "The certificate has expired.", _FILE),
-    "certificate_not_yet_valid": Failure(
-        KeyPairRefused, "RFC 8224 6.1 step 3", "The certificate is not valid yet.", _FILE
-    ),
-    "certificate_unfit": Failure(
-        KeyPairRefused, "ATIS-1000080 6.4.1", "No verifier would accept this certificate.", _FILE
-    ),
+    "certificate_not_yet_valid": Failure(KeyPairRefused, "RFC 8224 6.1 step 3", "The certificate is not valid yet.", _FILE),
+    "certificate_unfit": Failure(KeyPairRefused, "ATIS-1000080 6.4.1", "No verifier would accept this certificate.", _FILE),
     # Settings
     "settings_unreadable": Failure(SettingsRefused, "decision 7", "The settings file cannot be read.", _SETTINGS),
     "settings_malformed": Failure(SettingsRefused, "decision 7", "The settings file is not TOML.", _SETTINGS),
     "option_unknown": Failure(SettingsRefused, "decision 7", "No such option or section.", _SETTINGS),
     "option_invalid": Failure(SettingsRefused, "decision 7", "The option does not take this value.", _SETTINGS),
     # Ours
-    "internal_error": Failure(
-        InternalError, "decision 3", "A defect of this software.", "Report it with the traceback."
-    ),
+    "internal_error": Failure(InternalError, "decision 3", "A defect of this software.", "Report it with the traceback."),
 }
 
 

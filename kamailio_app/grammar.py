@@ -14,7 +14,7 @@ TOKEN: Final = r"[A-Za-z0-9\-.!%*_+`'~]++"
 QUOTED_STRING: Final = r'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[\x00-\x09\x0b\x0c\x0e-\x7f])*+"'
 LWS: Final = r"[ \t]*+"
 # RFC 3261 7.3.1: a folded line is one space
-FOLD: Final = re.compile(r"[ \t]*(?:\r\n|\n)[ \t]+")
+FOLD: Final = re.compile(r"(?:(?<![ \t])[ \t]++)?+(?:\r\n|\n)[ \t]++")
 # RFC 3986 2: what a URI is written with; no space, control, quote, "<" or ">"
 URI_CHARACTERS: Final = r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]++"
 # RFC 8224 4 with erratum 6499: base64url without padding (RFC 4648 5, RFC 7515 2)
@@ -25,5 +25,5 @@ _UNPRINTABLE: Final = re.compile(r"[^\x21-\x7e]|[\\\"]")
 
 def printable(text: str, limit: int = 256) -> str:
     """A peer's text made safe for one field of a log line or pseudo-variable: ASCII, no space, at most `limit` long."""
-    short = text if len(text) <= limit else text[: limit - 3] + "..."
-    return _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", short)
+    shown = _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", text[: limit + 1])
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."

@@ -23,8 +23,9 @@ _PARAMETER: Final = re.compile(
     rf"{grammar.LWS};{grammar.LWS}({grammar.TOKEN})"
     rf"(?:{grammar.LWS}={grammar.LWS}(?:<({grammar.URI_CHARACTERS})>|({grammar.QUOTED_STRING})|({grammar.TOKEN})))?+"
 )
-# Where one value ends and the next begins: a comma outside quotes and angle brackets
-_VALUE: Final = re.compile(r'(?:[^,"<]++|<[^>]*+>|"(?:[^"\\]|\\.)*+")++')
+# Where one value ends and the next begins: a comma outside quotes and angle brackets. What is opened and never closed
+# reaches to the end, so that no text is read twice
+_VALUE: Final = re.compile(r'(?:[^,"<]++|<[^>]*+>?|"(?:[^"\\]|\\.?)*+"?)++', re.DOTALL)
 
 
 class IdentityParameters(NamedTuple):
@@ -108,7 +109,7 @@ def _read_parameters(text: str) -> IdentityParameters:
             if name in found:
                 raise failure("identity_malformed", f"{name} twice")
             # RFC 8224 4: info="<" absoluteURI ">"; pitfall 3: without brackets it is no info
-            if (uri is None) == (name == "info"):
+            if (uri is None) == (name == "info") or uri is quoted is token is None:
                 raise failure("identity_malformed", f"{name} has the wrong form")
             found[name] = uri or token or quoted[1:-1]
         position = match.end()

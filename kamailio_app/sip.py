@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from calendar import timegm
 from dataclasses import dataclass
+from datetime import date
 from email.utils import formatdate
 from typing import Final, Literal, NamedTuple
 from urllib.parse import unquote
@@ -40,9 +41,13 @@ class Party(NamedTuple):
 
 # --- Who calls whom ---------------------------------------------------------------------------------------------
 
-_URI_IN_NAME_ADDR: Final = re.compile(r'\s*(?:[^"<,]*+|"(?:[^"\\]|\\.)*+"\s*)<([^<>]*)>|\s*([^\s<>",;]+)')
+_URI_IN_NAME_ADDR: Final = re.compile(r'\s*+(?:(?:[^"<,]*+|"(?:[^"\\]|\\.)*+"\s*+)<([^<>]*+)>|([^\s<>",;]++))')
 _PHONE_CONTEXT: Final = re.compile(r"(?:^|;)phone-context=(\+[0-9\-.()]+)", re.ASCII | re.IGNORECASE)
 _DIALABLE: Final = re.compile(r"\+?[0-9#*\-.()]+", re.ASCII)
+# RFC 3261 25.1: user (before its parameters), host and port; RFC 3986 2.3: what needs no escape
+_USER: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,?/]|%[0-9A-Fa-f]{2})*+", re.ASCII)
+_HOST_PORT: Final = re.compile(r"([A-Za-z0-9\-_.]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]*+)?+(?=[;?]|\Z)", re.ASCII)
+_NEEDLESS_ESCAPE: Final = re.compile(r"%(2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])", re.IGNORECASE | re.ASCII)
 _USER_PHONE: Final = re.compile(r";user=phone(?=[;?]|$)", re.IGNORECASE)
 
 
@@ -90,10 +95,13 @@ def _number(subscriber: str, plan: NumberPlan, *, dialable: bool = False) -> Par
 
 def _uri_identity(scheme: str, user: str, host: str) -> Party | None:
     """RFC 8224 8.5: no parameters, headers, password or port; case folded, needless escapes undone."""
-    hostname = re.split(r"[;?]", host, maxsplit=1)[0]
-    hostname = re.sub(r":[0-9]*$", "", hostname).lower()
-    name = unquote(user.partition(":")[0].partition(";")[0]).lower()
-    return Party("uri", f"{scheme}:{name}@{hostname}" if name else f"{scheme}:{hostname}") if hostname else None
+    name = user.partition(":")[0].partition(";")[0]
+    hostname = _HOST_PORT.match(host)
+    if hostname is None or not _USER.fullmatch(name):
+        return None
+    name = _NEEDLESS_ESCAPE.sub(lambda match: chr(int(match[1], 16)), name).lower()
+    domain = hostname[1].lower()
+    return Party("uri", f"{scheme}:{name}@{domain}" if name else f"{scheme}:{domain}")
 
 
 def caller(request: Request, source: str, plan: NumberPlan = AS_WRITTEN) -> Party | None:
@@ -126,7 +134,8 @@ _SIP_DATE: Final = re.compile(
     re.ASCII,
 )
 _MONTHS: Final = {
-    name: month for month, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
+    name: month
+    for month, name in enumerate(("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1)
 }
 
 
@@ -136,7 +145,11 @@ def parse_date(text: str) -> int:
     if match is None:
         raise failure("date_malformed", text)
     day, month, year, hour, minute, second = match.groups()
-    return timegm((int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second)))
+    try:
+        midnight = date(int(year), _MONTHS[month], int(day))
+    except ValueError as error:  # 31 Feb, year 0
+        raise failure("date_malformed", text) from error
+    return timegm(midnight.timetuple()) + int(hour) * 3600 + int(minute) * 60 + int(second)
 
 
 def format_date(now: float) -> str:
@@ -146,7 +159,8 @@ def format_date(now: float) -> str:
 
 # --- verstat (TS 24.229 7.2A.20) --------------------------------------------------------------------------------
 
-_VERSTAT: Final = re.compile(r";\s*verstat(?:\s*=\s*[^;>@?,\s]*)?(?=[\s;>@?,]|$)", re.IGNORECASE)
+# Repeated, so that what is left never closes up to another verstat
+_VERSTAT: Final = re.compile(r";(?:\s*verstat(?:\s*=\s*[^;<>@?,\s\"]*)?(?=[\s;<>@?,\"]|$))+", re.IGNORECASE)
 # No part may hold a colon, so that a text of many "sip:" is still read in linear time
 _NUMBER_IN_URI: Final = re.compile(
     r"(sips?:[+0-9][^@<>;:,\s\"]*+)((?:[;:][^@<>:,\s\"]*+)?@)|(tel:[^;<>,\s?\"]++)", re.IGNORECASE

@@ -88,14 +88,14 @@ def sign(
     if dest is None or dest.kind != "tn":
         raise failure("dest_missing", request.to_uri)
     # RFC 8224 6.1 step 3: a Date is accurate or added; both Date and now lie in the certificate's validity
-    date = None
+    date, dated = None, now
     if request.date is None:
         date = sip.format_date(now)
     else:
-        check_date(request.date, rules.max_date_header_age, now)
-    if now >= signer.not_after:
+        dated = check_date(request.date, rules.max_date_header_age, now)
+    if max(now, dated) >= signer.not_after:
         raise failure("certificate_expired", signer.name)
-    if now < signer.not_before:
+    if min(now, dated) < signer.not_before:
         raise failure("certificate_not_yet_valid", signer.name)
     claims = ShakenClaims(attest, (dest,), int(now), orig, origid)
     signing_input = signer.prefix + to_base64url(canonical_json(claims.members()))
@@ -103,13 +103,18 @@ def sign(
     return Signed(f"{signing_input}.{signature}{signer.suffix}", date, claims)
 
 
-def check_date(text: str, max_age: int, now: float) -> None:
-    """RFC 8224 4.1 and 6.2 step 4: a Date is fresh to both sides. Errors: `date_malformed`, `date_stale`, `date_in_future`."""
-    age = now - sip.parse_date(text)
+def check_date(text: str, max_age: int, now: float) -> int:
+    """RFC 8224 4.1 and 6.2 step 4: a Date, fresh to both sides, in seconds since 1970.
+
+    Errors: `date_malformed`, `date_stale`, `date_in_future`.
+    """
+    date = sip.parse_date(text)
+    age = now - date
     if age > max_age:
         raise failure("date_stale", f"{age:.0f} s old")
     if age < -max_age:
         raise failure("date_in_future", f"{-age:.0f} s ahead")
+    return date
 
 
 def _is_shaken(value: str) -> bool:

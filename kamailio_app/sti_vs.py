@@ -12,7 +12,7 @@ from typing import Final
 
 from kamailio_app import sip
 from kamailio_app.credentials.credential import Credential
-from kamailio_app.credentials.x5u import X5uRules, check_x5u
+from kamailio_app.credentials.x5u import DEFAULT_RULES, X5uRules, check_x5u
 from kamailio_app.errors import StirError, failure
 from kamailio_app.identity import IdentityHeader, parse_identity, split_values
 from kamailio_app.passport import es256
@@ -35,7 +35,7 @@ class VerificationRules:
     orig_source: str = "pai"
     dest_source: str = "to"
     plan: NumberPlan = AS_WRITTEN
-    x5u: X5uRules = X5uRules()
+    x5u: X5uRules = DEFAULT_RULES
 
 
 _DEFAULT_RULES: Final = VerificationRules()
@@ -83,9 +83,7 @@ def examine(request: sip.Request, rules: VerificationRules = _DEFAULT_RULES, *, 
     return Examination(tuple(headers))
 
 
-def conclude(
-    examination: Examination, credentials: Mapping[str, Credential | StirError], *, now: float
-) -> Verification:
+def conclude(examination: Examination, credentials: Mapping[str, Credential | StirError], *, now: float) -> Verification:
     """The second step. `credentials` has an entry for every URL in `needed`: the credential, or why it cannot be had."""
     return combine(tuple(_conclude(header, credentials, now) for header in examination.headers))
 
@@ -153,10 +151,11 @@ def _canonical(signed: sip.Party, plan: NumberPlan) -> sip.Party | None:
 
 
 def _signature_error(passport: Passport, orig: str, credential: Credential, now: float) -> StirError | None:
-    """RFC 8224 6.2 steps 4 and 5: the credential is valid now, covers the caller, and made this signature."""
-    if now >= credential.not_after:
+    """RFC 8224 6.2 steps 4 and 5: the credential is valid now and at iat, covers the caller, and made this signature."""
+    iat = passport.claims.iat
+    if max(now, iat) >= credential.not_after:
         return failure("credential_expired")
-    if now < credential.not_before:
+    if min(now, iat) < credential.not_before:
         return failure("credential_not_yet_valid")
     if not credential.tnauthlist.covers(orig):
         return failure("tn_not_authorized", orig)

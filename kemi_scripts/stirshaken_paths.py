@@ -12,7 +12,7 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 def extend():
     """Put the virtualenv's packages and the project in front of everything but the script's directory."""
     venv = os.environ.get("STIRSHAKEN_VENV", os.path.join(_ROOT, ".venv"))
-    version = "python%d.%d" % sys.version_info[:2]
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     for path in (_ROOT, os.path.join(venv, "lib", version, "site-packages")):
         if path not in sys.path:
             sys.path.insert(1, path)

@@ -23,7 +23,7 @@ REJECT: Final = -1
 
 _NOT_VERIFIED: Final = {
     "token": "request_not_signed",
-    "code": "",
+    "code": 0,
     "phrase": "",
     "verstat": "",
     "attest": "",
@@ -95,7 +95,7 @@ class Calls:
         port.publish(
             {
                 "token": outcome.verification.token,
-                "code": str(treatment.code) if treatment.code else "",
+                "code": treatment.code,
                 "phrase": treatment.phrase,
                 "verstat": treatment.verstat,
                 "attest": passport.claims.attest.value if passport else "",
@@ -116,9 +116,7 @@ class Calls:
         What came from outside is removed in either case: verstat is ours to say (TS 24.229).
         """
         request = request or self.port.request()
-        asserted = [
-            sip.with_verstat(value, verstat) if verstat else sip.without_verstat(value) for value in request.asserted
-        ]
+        asserted = [sip.with_verstat(value, verstat) if verstat else sip.without_verstat(value) for value in request.asserted]
         if asserted != list(request.asserted):
             self.port.replace_asserted(asserted)
         on_from = verstat and not asserted

@@ -34,9 +34,7 @@ _MAX_IDENTITY: Final = 11  # one more than is accepted, so that too many are see
 _MAX_ASSERTED: Final = 4  # RFC 3325 9.1 has two
 _LEVELS: Final[Mapping[str, int]] = {"err": -1, "warn": 0, "info": 2}
 # Names are constants: Kamailio keeps every pseudo-variable name it ever saw
-_RESULTS: Final = {
-    name: f"$xavp(stir=>{name})" for name in ("token", "code", "phrase", "verstat", "attest", "origid", "x5u")
-}
+_RESULTS: Final = {name: f"$avp(stir_{name})" for name in ("token", "code", "phrase", "verstat", "attest", "origid", "x5u")}
 
 
 class KamailioPort:
@@ -71,10 +69,10 @@ class KamailioPort:
     def replace_from_uri(self, uri: str) -> None:
         KSR.pv.sets("$fu", uri)
 
-    def publish(self, results: Mapping[str, str]) -> None:
-        sets = KSR.pv.sets
+    def publish(self, results: Mapping[str, str | int]) -> None:
         for name, value in results.items():
-            sets(_RESULTS[name], value)
+            # sl_send_reply takes a code from an integer only
+            (KSR.pv.seti if type(value) is int else KSR.pv.sets)(_RESULTS[name], value)
 
     def log(self, level: Level, text: str) -> None:
         getattr(KSR, level)(f"stirshaken: {text}\n")
@@ -145,7 +143,7 @@ def entry(on_internal_error: int) -> Callable[[Callable[[Any, str], int]], Calla
                     self.reload()
                 # An empty pseudo-variable arrives as "<null>"
                 return function(self, argument if isinstance(argument, str) and argument != "<null>" else "")
-            except Exception:
+            except Exception:  # noqa: BLE001 - the last resort: nothing may reach Kamailio
                 self.internal_error(function.__name__)
                 return on_internal_error
 
@@ -164,12 +162,13 @@ class Stirshaken:
         self.port = KamailioPort()
         self.service = Service(settings, self.port)
         self.calls = Calls(self.service, self.port)
-        self.epoch: object = 0
+        self.epoch: object = None
         self.fetch_route = "STIR_FETCH"
         self._waiting: list[str] = []
 
     def child_init(self, rank: int) -> int:
         """Kamailio calls this in every process after the fork."""
+        self.epoch = KSR.htable.sht_get(CONTROL, "epoch")
         if rank == 0:
             self._announce()
         return 0
@@ -242,7 +241,12 @@ class Stirshaken:
     def _take_waiting(self, urls: str) -> list[str]:
         """The calls that wait for these URLs, which wait no longer."""
         taken: list[str] = []
-        self._change_waiting(urls, lambda ids: taken.extend(ids) or [])
+
+        def take(waiting: list[str]) -> list[str]:
+            taken.extend(waiting)
+            return []
+
+        self._change_waiting(urls, take)
         return taken
 
     def _change_waiting(self, urls: str, change: Callable[[list[str]], list[str]]) -> list[str]:

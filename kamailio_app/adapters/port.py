@@ -26,7 +26,7 @@ class SipPort(Protocol):
 
     def replace_from_uri(self, uri: str) -> None: ...
 
-    def publish(self, results: Mapping[str, str]) -> None:
+    def publish(self, results: Mapping[str, str | int]) -> None:
         """Show results to the routing script."""
 
     def log(self, level: Level, text: str) -> None: ...

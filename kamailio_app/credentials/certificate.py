@@ -6,11 +6,21 @@ import warnings
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from kamailio_app.errors import failure
 
 MAX_CHAIN: Final = 8
 _PEM: Final = b"-----BEGIN CERTIFICATE-----"
+# What cryptography raises for octets that are no certificate, or one with extensions that cannot be read
+_MALFORMED: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def parse_chain(octets: bytes, *, limit: int = MAX_CHAIN) -> tuple[x509.Certificate, ...]:
@@ -29,7 +39,7 @@ def parse_chain(octets: bytes, *, limit: int = MAX_CHAIN) -> tuple[x509.Certific
             if len(certificates) > limit:
                 raise failure("credential_malformed", f"{len(certificates)} certificates")
             certificates.sort(key=_is_ca)  # stable: the order within signers and within CAs is kept
-    except (ValueError, TypeError) as error:
+    except _MALFORMED as error:
         raise failure("credential_malformed", str(error)) from error
     return tuple(certificates)
 

@@ -14,21 +14,27 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
+from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
 from kamailio_app.credentials import tnauthlist
 from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.credentials.tnauthlist import TNAuthList
-from kamailio_app.errors import failure
+from kamailio_app.errors import UnsupportedCredential, failure
+
+
+def _check_issuer_usage(_policy: Policy, _issuer: x509.Certificate, usage: x509.KeyUsage | None) -> None:
+    """RFC 5280 4.2.1.3: a certificate with keyUsage issues others only if keyCertSign is among them."""
+    if usage is not None and not usage.key_cert_sign:
+        raise ValueError("an issuer's keyUsage lacks keyCertSign")
+
 
 _CA_POLICY: Final = (
     ExtensionPolicy.permit_all()
     .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
+    .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _check_issuer_usage)
     .may_be_present(x509.CertificatePolicies, Criticality.AGNOSTIC, None)
 )
-_SIGNER_POLICY: Final = ExtensionPolicy.permit_all().may_be_present(
-    x509.CertificatePolicies, Criticality.AGNOSTIC, None
-)
+_SIGNER_POLICY: Final = ExtensionPolicy.permit_all().may_be_present(x509.CertificatePolicies, Criticality.AGNOSTIC, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +59,7 @@ class TrustAnchors:
     def __len__(self) -> int:
         return len(self.certificates)
 
-    def path(
-        self, signer: x509.Certificate, intermediates: Iterable[x509.Certificate], now: float
-    ) -> list[x509.Certificate]:
+    def path(self, signer: x509.Certificate, intermediates: Iterable[x509.Certificate], now: float) -> list[x509.Certificate]:
         """The chain from signer to anchor, valid at `now`. Errors: `credential_untrusted`."""
         if self._store is None:
             raise failure("credential_untrusted", "no trust anchors")
@@ -80,9 +84,14 @@ def validate(octets: bytes, anchors: TrustAnchors, now: float) -> Credential:
     """
     signer, *intermediates = parse_chain(octets)
     key, authority = fitness(signer)
-    for certificate in (signer, *intermediates):
-        check_validity(certificate, now)
-    chain = anchors.path(signer, intermediates, now)
+    check_validity(signer, now)
+    try:
+        chain = anchors.path(signer, intermediates, now)
+    except UnsupportedCredential:
+        # An expired issuer says more than "untrusted"; one that no path needs does no harm
+        for certificate in intermediates:
+            check_validity(certificate, now)
+        raise
     return Credential(
         public_key=key,
         tnauthlist=authority,
@@ -94,11 +103,15 @@ def validate(octets: bytes, anchors: TrustAnchors, now: float) -> Credential:
 
 
 def check_validity(certificate: x509.Certificate, now: float) -> None:
-    """Errors: `credential_expired`, `credential_not_yet_valid`."""
-    if now >= certificate.not_valid_after_utc.timestamp():
-        raise failure("credential_expired", f"{certificate.not_valid_after_utc:%F %T}Z")
-    if now < certificate.not_valid_before_utc.timestamp():
-        raise failure("credential_not_yet_valid", f"{certificate.not_valid_before_utc:%F %T}Z")
+    """Errors: `credential_malformed`, `credential_expired`, `credential_not_yet_valid`."""
+    try:
+        not_before, not_after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except ValueError as error:  # year 0
+        raise failure("credential_malformed", str(error)) from error
+    if now >= not_after.timestamp():
+        raise failure("credential_expired", f"{not_after:%F %T}Z")
+    if now < not_before.timestamp():
+        raise failure("credential_not_yet_valid", f"{not_before:%F %T}Z")
 
 
 def fitness(signer: x509.Certificate) -> tuple[EllipticCurvePublicKey, TNAuthList]:

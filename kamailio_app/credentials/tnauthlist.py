@@ -99,9 +99,10 @@ def _matching(pattern: re.Pattern[str], text: str) -> str:
 
 
 def _checked_range(start: str, count: int) -> TelephoneNumberRange:
-    """RFC 8226 9: digits only, at least two numbers, and none longer than the first."""
-    if not start.isdigit() or not _TN.fullmatch(start) or count < 2 or int(start) + count > 10 ** len(start):
-        raise failure("tnauthlist_malformed", f"range {start!r} x {count}")
+    """RFC 8226 9: digits only, at least two numbers, start + count less than 10 to the power of the start's length."""
+    if not start.isdigit() or not _TN.fullmatch(start) or count < 2 or int(start) + count >= 10 ** len(start):
+        # The count may have more digits than Python shows
+        raise failure("tnauthlist_malformed", f"range {start!r}")
     return TelephoneNumberRange(start, count)
 
 

@@ -16,9 +16,7 @@ _REMEMBERED_URLS: Final = 1024
 _HTTPS_URL: Final = re.compile(r"https://([^/?#]*+)(/[^?#]*+)?+(\?[^#]*+)?+(#.*)?+", re.IGNORECASE)
 _CHARACTERS: Final = re.compile(URI_CHARACTERS)
 # A host name whose last label is no number: 127.1 and 0x7f.1 are addresses to some resolvers
-_HOST: Final = re.compile(
-    r"(?:[a-z0-9](?:[a-z0-9\-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9\-]{0,61}[a-z0-9])?\.?", re.IGNORECASE
-)
+_HOST: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9\-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9\-]{0,61}[a-z0-9])?\.?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +24,9 @@ class X5uRules:
     """`ports` a URL may name; none named is 443."""
 
     ports: frozenset[int] = frozenset({443, 8443})
+
+
+DEFAULT_RULES: Final = X5uRules()
 
 
 @lru_cache(maxsize=_REMEMBERED_URLS)

@@ -88,9 +88,7 @@ class Hierarchy:
             critical=True,
         )
         builder = _identifiers(builder, key, self.intermediate.key)
-        builder = builder.add_extension(
-            x509.CertificatePolicies([x509.PolicyInformation(_POLICY, None)]), critical=False
-        )
+        builder = builder.add_extension(x509.CertificatePolicies([x509.PolicyInformation(_POLICY, None)]), critical=False)
         if spec.with_tnauthlist:
             value = spec.tnauthlist if spec.tnauthlist is not None else TNAuthList(spcs=(spec.spc,))
             der = value if isinstance(value, bytes) else tnauthlist.encode(value)
@@ -103,12 +101,8 @@ class Hierarchy:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(_name(names[0], "Lab"), self.root.certificate.subject, key, 0, 0)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
-        )
-        builder = builder.add_extension(
-            x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
-        )
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         builder = _identifiers(builder, key, self.root.key)
         return Issued(builder.sign(self.root.key, SHA256()), key)
 
@@ -169,9 +163,7 @@ def _identifiers(
     return builder.add_extension(subject_id, critical=False).add_extension(authority_id, critical=False)
 
 
-def _usage(
-    *, digital_signature: bool = False, content_commitment: bool = False, key_cert_sign: bool = False
-) -> x509.KeyUsage:
+def _usage(*, digital_signature: bool = False, content_commitment: bool = False, key_cert_sign: bool = False) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=digital_signature,
         content_commitment=content_commitment,

@@ -25,9 +25,7 @@ class JoseHeader(NamedTuple):
 
     def text(self) -> str:
         """Its part of the PASSporT: constant per certificate, so made once."""
-        return to_base64url(
-            canonical_json({name: value for name, value in self._asdict().items() if value is not None})
-        )
+        return to_base64url(canonical_json({name: value for name, value in self._asdict().items() if value is not None}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +54,10 @@ def _remembered_header(text: str) -> JoseHeader:
     for name in ("typ", "alg", "x5u"):
         if name not in members:
             raise failure("claim_missing", name)
-    values = (members["alg"], members.get("ppt"), members["typ"], members["x5u"])
-    for value in values:
-        if value is not None and type(value) is not str:
-            raise failure("claim_malformed", "JOSE header")
-    header = JoseHeader(*values)
+    header = JoseHeader(members["alg"], members.get("ppt"), members["typ"], members["x5u"])
+    for name, value in header._asdict().items():
+        if type(value) is not str and not (name == "ppt" and value is None):
+            raise failure("claim_malformed", name)
     if header.typ != "passport":
         raise failure("typ_unsupported", repr(header.typ))
     # RFC 8225 4: an allow-list of one, checked before any key is looked at

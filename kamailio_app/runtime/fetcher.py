@@ -41,9 +41,7 @@ class _GlobalResolver(AbstractResolver):
         self._resolver = ThreadedResolver()
         self._private_addresses = private_addresses
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
         results = await self._resolver.resolve(host, port, family)
         if not self._private_addresses:
             for result in results:

@@ -26,7 +26,7 @@ class Option:
 
     def refusal(self, value: Any) -> str:
         """Why the option does not take this value; empty if it does."""
-        wanted: type = type(self.default)
+        wanted: Any = type(self.default)
         if wanted is float and type(value) is int:
             value = float(value)
         if type(value) is not wanted:

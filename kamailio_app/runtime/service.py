@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from kamailio_app import sti_as, sti_vs
@@ -19,6 +20,7 @@ from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.credentials.credential import Credential, TrustAnchors, validate
 from kamailio_app.credentials.lifetime import lifetime
 from kamailio_app.errors import StirError, failure
+from kamailio_app.passport import es256
 from kamailio_app.passport.claims import Attestation
 from kamailio_app.policy.treatment import Treatment, treatment
 from kamailio_app.runtime import settings as settings_file
@@ -64,6 +66,7 @@ class Service:
         self._clock = clock
         self._make_fetcher = make_fetcher
         self._fetcher: Fetcher | None = None
+        _warm_up()
         self._adopt(*self._read(Loaded({}, ())))
 
     # --- Configuration ------------------------------------------------------------------------------------------
@@ -181,6 +184,12 @@ class Service:
             return error
         self._cache.put(url, credential, min(fetched.expires, credential.not_after))
         return credential
+
+
+def _warm_up() -> None:
+    """What OpenSSL makes at its first signature takes milliseconds: here, before the server forks, it is no call's."""
+    key = generate_private_key(SECP256R1())
+    es256.verify(b"", es256.sign(b"", key), key.public_key())
 
 
 def _pem(octets: bytes) -> str:

@@ -1,0 +1,171 @@
+"""A Kamailio of the laboratory: its directory, its configuration around the shipped cfg, its process.
+
+The process is a child of ours, stopped by its own id. Readiness is an answered OPTIONS, never a sleep.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+EXEC: Final = "kamailio-exec.cfg"
+KEMI: Final = "kamailio-edge.cfg"
+_READY_SECONDS: Final = 15.0
+
+
+def free_port(host: str = "127.0.0.1", kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
+    """A port that nobody uses at this moment."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Edge:
+    """`inside` and `carriers` are SIP URIs of dispatcher sets 1 and 2; `settings` the text of stirshaken.toml."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        cfg: str,
+        host: str,
+        port: int,
+        settings: str,
+        inside: Iterable[str] = (),
+        carriers: Iterable[str] = (),
+        workers: int = 2,
+        debug: int = 2,
+        defines: Mapping[str, str] = {},
+    ) -> None:
+        self.directory = directory
+        self.host, self.port = host, port
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "certs").mkdir(exist_ok=True)
+        self.settings_file = directory / "stirshaken.toml"
+        self.settings_file.write_text(settings)
+        lines = [f"1 {uri} 0 0" for uri in inside] + [f"2 {uri} 0 0" for uri in carriers]
+        (directory / "dispatcher.list").write_text("\n".join(lines) + "\n")
+        values = {
+            "EDGE_LISTEN": f"udp:{host}:{port}",
+            "EDGE_WORKERS": str(workers),
+            "EDGE_DEBUG": str(debug),
+            "EDGE_DISPATCHER": f'"{directory}/dispatcher.list"',
+            "EDGE_CONTROL": f'"unix:{directory}/control"',
+            "STIRSHAKEN_SCRIPT": f'"{ROOT}/kemi_scripts/stirshaken_exec.py"',
+            "STIRSHAKEN_EDGE_SCRIPT": f'"{ROOT}/kemi_scripts/stirshaken_edge.py"',
+            **defines,
+        }
+        wrapper = ["#!KAMAILIO", *(f"#!define {name} {value}" for name, value in values.items())]
+        source = ROOT / "cfg" / cfg if "/" not in cfg else Path(cfg)
+        wrapper += ["log_stderror=yes", f'include_file "{source}"']
+        self.cfg = directory / "kamailio.cfg"
+        self.cfg.write_text("\n".join(wrapper) + "\n")
+        self.log_file = directory / "kamailio.log"
+        self.started_in = 0.0  # seconds from the command to the first answer
+        self._process: subprocess.Popen[bytes] | None = None
+
+    # --- Process ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start and wait until it answers. Errors: RuntimeError with the end of the log."""
+        began = time.monotonic()
+        environment = {**os.environ, "STIRSHAKEN_SETTINGS": str(self.settings_file)}
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                ["kamailio", "-f", str(self.cfg), "-DD", "-E", "-m", "128", "-M", "16", "-Y", str(self.directory)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+            )
+        while not self._answers():
+            if not self.alive or time.monotonic() - began > _READY_SECONDS:
+                self.stop()
+                raise RuntimeError(f"Kamailio did not start:\n{self.log()[-3000:]}")
+        self.started_in = time.monotonic() - began
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """Stop what `start` started, and wait for it."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait(5)
+        self._process = None
+
+    def __enter__(self) -> Edge:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.settimeout(0.1)
+            probe.bind((self.host, 0))
+            local = f"{self.host}:{probe.getsockname()[1]}"
+            request = (
+                f"OPTIONS sip:{self.host}:{self.port} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKready\r\n"
+                f"From: <sip:lab@{local}>;tag=1\r\nTo: <sip:{self.host}:{self.port}>\r\nCall-ID: ready-{local}\r\n"
+                f"CSeq: 1 OPTIONS\r\nMax-Forwards: 5\r\nContent-Length: 0\r\n\r\n"
+            )
+            try:
+                probe.sendto(request.encode(), (self.host, self.port))
+                return probe.recv(4096).startswith(b"SIP/2.0 200")
+            except OSError:
+                return False
+
+    # --- Operating it -------------------------------------------------------------------------------------------
+
+    def rpc(self, *words: str) -> str:
+        """kamcmd. Errors: CalledProcessError."""
+        command = ["kamcmd", "-s", f"unix:{self.directory}/control", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout
+
+    def reload(self) -> None:
+        """The operator's reload command."""
+        self.rpc("htable.seti", "stirshaken", "epoch", str(time.time_ns() // 1000 % 2_000_000_000))
+
+    def log(self) -> str:
+        return self.log_file.read_text("utf-8", "replace") if self.log_file.exists() else ""
+
+    def calls(self) -> dict[str, dict[str, str]]:
+        """The log's line of each call, by Call-ID: its words name=value."""
+        found: dict[str, dict[str, str]] = {}
+        for line in self.log().splitlines():
+            for kind in ("sign", "verify"):
+                _, mark, rest = line.partition(f"stirshaken: {kind} ")
+                if mark:
+                    words = dict(word.split("=", 1) for word in rest.split() if "=" in word)
+                    found[words["call-id"]] = {"kind": kind, **words}
+        return found
+
+    def worker_pids(self) -> list[int]:
+        """Process ids of the SIP workers."""
+        pids, pid = [], 0
+        for line in self.rpc("core.ps").splitlines():
+            name, _, value = line.strip().partition(": ")
+            if name == "PID":
+                pid = int(value)
+            elif name == "DSC" and value.startswith("udp receiver"):
+                pids.append(pid)
+        return pids

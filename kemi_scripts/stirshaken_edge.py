@@ -1,0 +1,208 @@
+"""A SIP edge whose routing is in Python (KEMI): calls from the inside are signed, calls from carriers are verified.
+
+Dispatcher set 1 is the inside, set 2 the carriers. An `if` in here is about routing; what is signed, what a verdict means
+and what is answered is decided in kamailio_app. Runs with cfg/kamailio-edge.cfg.
+"""
+
+import os
+import sys
+import traceback
+from functools import wraps
+
+import KSR
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+if _HERE not in sys.path:
+    sys.path.insert(0, _HERE)
+
+import stirshaken_paths  # noqa: E402 - finds the package and its virtualenv
+
+INSIDE, CARRIERS = 1, 2
+ANY_PORT = 3  # ds_is_from_list_mode: neither port nor protocol of the source matter
+ROUND_ROBIN = "4"
+SANITY_CHECKS, URI_CHECKS = 17895, 7
+PARKED_MS = 2500
+
+
+def mod_init():
+    """Kamailio calls this once before it forks. An exception here stops the start."""
+    stirshaken_paths.extend()
+    from kamailio_app.adapters.kamailio import handler
+
+    return Edge(handler())
+
+
+def guarded(callback):
+    """Kamailio drops a request whose callback raises, and 5.6 the next one too: answer 500 and go on."""
+
+    @wraps(callback)
+    def call(self, _msg, _event=None):
+        try:
+            callback(self)
+        except Exception:  # noqa: BLE001 - nothing may reach Kamailio
+            KSR.err(f"edge: {callback.__name__}: {' | '.join(traceback.format_exc().splitlines())}\n")
+            if callback is Edge.ksr_request_route.__wrapped__ and not KSR.is_ACK():
+                KSR.sl.send_reply(500, "Server Internal Error")
+        return 1
+
+    return call
+
+
+class Edge:
+    """The callbacks that Kamailio calls by name."""
+
+    def __init__(self, stir):
+        self.stir = stir
+        stir.fetch_route = "ksr_stir_fetch"
+
+    def child_init(self, rank):
+        return self.stir.child_init(rank)
+
+    # --- Requests -----------------------------------------------------------------------------------------------
+
+    @guarded
+    def ksr_request_route(self):
+        if not self.acceptable():
+            return
+        if KSR.is_CANCEL():
+            if KSR.tm.t_check_trans() > 0:
+                KSR.tm.t_relay()
+            return
+        if not KSR.is_ACK():
+            # A retransmission is answered by its transaction
+            if KSR.tmx.t_precheck_trans() > 0:
+                KSR.tm.t_check_trans()
+                return
+            if KSR.tm.t_check_trans() == 0:
+                return
+        if KSR.siputils.has_totag() > 0:
+            self.within_dialog()
+            return
+        KSR.hdr.remove("Route")
+        if KSR.is_method_in("IS"):
+            KSR.rr.record_route()
+        if not KSR.is_method_in("IMO"):
+            KSR.sl.sl_send_reply(405, "Method Not Allowed")
+        elif KSR.dispatcher.ds_is_from_list_mode(INSIDE, ANY_PORT) > 0:
+            self.outbound()
+        elif KSR.dispatcher.ds_is_from_list_mode(CARRIERS, ANY_PORT) > 0:
+            self.inbound()
+        else:
+            KSR.sl.sl_send_reply(403, "Forbidden")
+
+    def acceptable(self):
+        if KSR.maxfwd.process_maxfwd(10) < 0:
+            KSR.sl.sl_send_reply(483, "Too Many Hops")
+            return False
+        if KSR.is_OPTIONS() and KSR.is_myself_ruri() and not KSR.pv.get("$rU"):
+            KSR.sl.sl_send_reply(200, "Keepalive")
+            return False
+        if KSR.sanity.sanity_check(SANITY_CHECKS, URI_CHECKS) < 0:
+            KSR.warn(f"edge: malformed SIP request from {KSR.pv.get('$si')}\n")
+            return False
+        return True
+
+    def within_dialog(self):
+        if KSR.rr.loose_route() > 0:
+            self.relay()
+        elif KSR.is_ACK():
+            if KSR.tm.t_check_trans() > 0:
+                KSR.tm.t_relay()
+        else:
+            KSR.sl.sl_send_reply(404, "Not here")
+
+    def outbound(self):
+        """From the inside, which is trusted to say what it knows of the caller; the world is not told."""
+        if KSR.is_INVITE():
+            attest = KSR.hdr.get("P-Attestation-Indicator")
+            self.stir.stir_sign(None, attest or "")
+        KSR.hdr.remove("P-Attestation-Indicator")
+        KSR.hdr.remove("P-Origination-ID")
+        self.dispatch(CARRIERS)
+
+    def inbound(self):
+        """From a carrier."""
+        KSR.hdr.remove("P-Attestation-Indicator")
+        KSR.hdr.remove("P-Origination-ID")
+        if not KSR.is_INVITE():
+            self.dispatch(INSIDE)
+            return
+        code = self.stir.stir_verify(None)
+        if code == 2:
+            self.park()
+        elif code < 0:
+            KSR.sl.sl_send_reply(KSR.pv.get("$avp(stir_code)"), KSR.pv.get("$avp(stir_phrase)"))
+        else:
+            self.dispatch(INSIDE)
+
+    def dispatch(self, group):
+        if KSR.dispatcher.ds_select_dst(group, int(ROUND_ROBIN)) < 0:
+            KSR.sl.send_reply(503, "Service Unavailable")
+            return
+        KSR.tm.t_on_failure("ksr_failover")
+        self.relay()
+
+    def relay(self):
+        if KSR.is_INVITE():
+            KSR.tm.t_on_branch("ksr_branch")
+        if KSR.tm.t_relay() < 0:
+            KSR.sl.sl_reply_error()
+
+    @guarded
+    def ksr_branch(self):
+        # A parked call gets its verstat per branch: what it was given on resuming would miss the next branch
+        if KSR.pv.get("$avp(stir_parked)"):
+            self.stir.stir_tag(None, KSR.pv.get("$avp(stir_verstat)") or "")
+
+    @guarded
+    def ksr_failover(self):
+        """A destination that is silent or out of order: the next one."""
+        if KSR.tm.t_is_canceled() > 0:
+            return
+        if KSR.tm.t_check_status("(408)|(5[0-9][0-9])") > 0 and KSR.dispatcher.ds_next_dst() > 0:
+            KSR.tm.t_on_failure("ksr_failover")
+            self.relay()
+
+    # --- Parked calls: the signer's certificate has to be fetched first -------------------------------------------
+
+    def park(self):
+        """Suspend first, park then: the fetch may be over before stir_park returns."""
+        KSR.pv.seti("$avp(stir_parked)", 1)
+        if KSR.tm.t_newtran() < 0:
+            KSR.sl.sl_reply_error()
+            return
+        KSR.tm.t_on_failure("ksr_stir_timeout")
+        KSR.tm.t_set_fr(0, PARKED_MS)
+        if KSR.tmx.t_suspend() < 0:
+            self.resumed()
+        elif self.stir.stir_park(None, self.waiting()) < 0:
+            KSR.tmx.t_continue(KSR.pv.get("$T(id_index)"), KSR.pv.get("$T(id_label)"), "ksr_stir_resumed")
+
+    def waiting(self):
+        return f"{KSR.pv.get('$T(id_index)')}:{KSR.pv.get('$T(id_label)')} {KSR.pv.get('$avp(stir_x5u)')}"
+
+    @guarded
+    def ksr_stir_fetch(self):
+        """In a process of the group "stirshaken"; no call is attached."""
+        self.stir.stir_fetch(None, getattr(KSR, "async").get_data())
+        while self.stir.stir_next(None) > 0:
+            KSR.tmx.t_continue(KSR.pv.get("$var(stir_index)"), KSR.pv.get("$var(stir_label)"), "ksr_stir_resumed")
+
+    @guarded
+    def ksr_stir_resumed(self):
+        """The parked call again, in that process."""
+        self.resumed()
+
+    @guarded
+    def ksr_stir_timeout(self):
+        """The certificate did not come in time. Unpark, or a late resume would leak the transaction."""
+        self.stir.stir_unpark(None, self.waiting())
+        if KSR.tm.t_is_canceled() <= 0:
+            self.resumed()
+
+    def resumed(self):
+        KSR.tm.t_reset_fr()
+        if self.stir.stir_resume(None) < 0:
+            KSR.tm.t_reply(KSR.pv.get("$avp(stir_code)"), KSR.pv.get("$avp(stir_phrase)"))
+        else:
+            self.dispatch(INSIDE)
