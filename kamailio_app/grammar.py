@@ -21,9 +21,24 @@ URI_CHARACTERS: Final = r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]++"
 BASE64URL: Final = r"[A-Za-z0-9_\-]"
 
 _UNPRINTABLE: Final = re.compile(r"[^\x21-\x7e]|[\\\"]")
+_NOT_IN_A_LINE: Final = re.compile(r"[^\x20-\x7e]|\\")
 
 
 def printable(text: str, limit: int = 256) -> str:
-    """A peer's text made safe for one field of a log line or pseudo-variable: ASCII, no space, at most `limit` long."""
-    shown = _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", text[: limit + 1])
-    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+    """A peer's text made safe for one field of a log line or pseudo-variable: ASCII, no space, at most `limit` characters
+    before escaping.
+    """
+    return _UNPRINTABLE.sub(_escaped, _shortened(text, limit))
+
+
+def one_line(text: str, limit: int = 1024) -> str:
+    """Text made safe for the end of a log line: ASCII with spaces."""
+    return _NOT_IN_A_LINE.sub(_escaped, _shortened(text, limit))
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\x{ord(match[0]):02x}"

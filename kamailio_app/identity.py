@@ -7,7 +7,6 @@ around separators, folded lines, several values in one field. Strict about every
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -36,8 +35,7 @@ class IdentityParameters(NamedTuple):
     ppt: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class IdentityHeader:
+class IdentityHeader(NamedTuple):
     """One value: `digest` is the PASSporT in full (a.b.c) or compact (..c) form."""
 
     digest: str
@@ -101,8 +99,6 @@ def _read_parameters(text: str) -> IdentityParameters:
     while position < len(text):
         match = _PARAMETER.match(text, position)
         if match is None:
-            if not text[position:].strip(" \t"):
-                break
             raise failure("identity_malformed", f"at parameter {text[position : position + 40]!r}")
         name, uri, quoted, token = match[1].lower(), match[2], match[3], match[4]
         if name in ("info", "alg", "ppt"):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from calendar import timegm
-from dataclasses import dataclass
 from datetime import date
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 from urllib.parse import unquote
 
@@ -18,8 +18,7 @@ from kamailio_app.errors import failure
 from kamailio_app.tn import AS_WRITTEN, NumberPlan, canonical_tn
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What STIR reads of a SIP request, as text. URIs without angle brackets, header field values without names."""
 
     method: str
@@ -64,8 +63,18 @@ def uris(value: str) -> list[str]:
     return found
 
 
+# What nearly all calls carry: one global number, bare or in angle brackets. It says what the general rules say, sooner
+_GLOBAL_NUMBER: Final = re.compile(
+    r'((?:[^"<,:@]*+|\s*+"[^"\\]*+"\s*+)<)?+'
+    r'(?:sips?:\+([0-9]{1,15})(?:;[^@?<>,"]*+)?@[^@,<>"\s]++|tel:\+([0-9]{1,15})(?:;[^,<>"\s]*+)?)(?(1)>\s*+)',
+    re.ASCII,
+)
+
+
 def party(uri: str, plan: NumberPlan = AS_WRITTEN) -> Party | None:
     """The identity that a URI names: a number where RFC 8224 8.1 sees one, else the URI itself (8.5)."""
+    if known := _GLOBAL_NUMBER.fullmatch(uri):
+        return Party("tn", known[2] or known[3])
     scheme, colon, rest = uri.partition(":")
     if not colon or not rest:
         return None
@@ -110,6 +119,8 @@ def caller(request: Request, source: str, plan: NumberPlan = AS_WRITTEN) -> Part
     Of several asserted identities a number goes before a URI, and a tel URI before a sip URI (RFC 3325 9.1).
     """
     if source == "pai" and request.asserted:
+        if len(request.asserted) == 1 and (known := _GLOBAL_NUMBER.fullmatch(request.asserted[0])):
+            return Party("tn", known[2] or known[3])
         asserted = [uri for value in request.asserted for uri in uris(value)]
         asserted.sort(key=lambda uri: uri[:4].lower() != "tel:")
         parties = [found for uri in asserted if (found := party(uri, plan))]
@@ -154,13 +165,18 @@ def parse_date(text: str) -> int:
 
 def format_date(now: float) -> str:
     """The SIP-date of a moment in seconds since 1970."""
-    return formatdate(now, usegmt=True)
+    return _format_second(int(now))
+
+
+@lru_cache(maxsize=4)
+def _format_second(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 # --- verstat (TS 24.229 7.2A.20) --------------------------------------------------------------------------------
 
 # Repeated, so that what is left never closes up to another verstat
-_VERSTAT: Final = re.compile(r";(?:\s*verstat(?:\s*=\s*[^;<>@?,\s\"]*)?(?=[\s;<>@?,\"]|$))+", re.IGNORECASE)
+_VERSTAT: Final = re.compile(r";(?:\s*verstat(?:\s*=\s*[^;<>@?,\s\"]*)?(?=[\s;:<>@?,\"]|$))+", re.IGNORECASE)
 # No part may hold a colon, so that a text of many "sip:" is still read in linear time
 _NUMBER_IN_URI: Final = re.compile(
     r"(sips?:[+0-9][^@<>;:,\s\"]*+)((?:[;:][^@<>:,\s\"]*+)?@)|(tel:[^;<>,\s?\"]++)", re.IGNORECASE

@@ -14,8 +14,8 @@ from kamailio_app import sip
 from kamailio_app.errors import StirError, failure
 from kamailio_app.identity import IdentityParameters, parameter_text, parse_identity, split_values
 from kamailio_app.passport import es256
-from kamailio_app.passport.claims import Attestation, ShakenClaims
-from kamailio_app.passport.encoding import canonical_json, to_base64url
+from kamailio_app.passport.claims import Attestation, ShakenClaims, shaken_json
+from kamailio_app.passport.encoding import to_base64url
 from kamailio_app.passport.passport import SHAKEN, JoseHeader, jose_header
 from kamailio_app.tn import AS_WRITTEN, NumberPlan
 
@@ -97,10 +97,11 @@ def sign(
         raise failure("certificate_expired", signer.name)
     if min(now, dated) < signer.not_before:
         raise failure("certificate_not_yet_valid", signer.name)
-    claims = ShakenClaims(attest, (dest,), int(now), orig, origid)
-    signing_input = signer.prefix + to_base64url(canonical_json(claims.members()))
+    iat = int(now)
+    payload = shaken_json(attest, dest.value, iat, orig.value, origid)
+    signing_input = signer.prefix + to_base64url(payload.encode())
     signature = to_base64url(es256.sign(signing_input.encode("ascii"), signer.key))
-    return Signed(f"{signing_input}.{signature}{signer.suffix}", date, claims)
+    return Signed(f"{signing_input}.{signature}{signer.suffix}", date, ShakenClaims(attest, (dest,), iat, orig, origid))
 
 
 def check_date(text: str, max_age: int, now: float) -> int:

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from kamailio_app import sip
 from kamailio_app.credentials.credential import Credential
 from kamailio_app.credentials.x5u import DEFAULT_RULES, X5uRules, check_x5u
 from kamailio_app.errors import StirError, failure
-from kamailio_app.identity import IdentityHeader, parse_identity, split_values
+from kamailio_app.identity import IdentityHeader, IdentityParameters, parse_identity, split_values
 from kamailio_app.passport import es256
-from kamailio_app.passport.passport import SHAKEN, Passport, jose_header, shaken_passport
+from kamailio_app.passport.passport import MAX_JOSE_TEXT, SHAKEN, Passport, jose_header, shaken_passport
 from kamailio_app.sti_as import check_date
 from kamailio_app.tn import AS_WRITTEN, NumberPlan, canonical_tn
 from kamailio_app.verdict import Verdict, Verification, combine
 
 MAX_IDENTITY_HEADERS: Final = 10
+_REMEMBERED_HEADERS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,7 @@ class VerificationRules:
 _DEFAULT_RULES: Final = VerificationRules()
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(NamedTuple):
     """One header after the first step: a PASSporT that awaits its credential, or why there is none to await."""
 
     passport: Passport | None = None
@@ -50,8 +51,7 @@ class Examined:
     orig: sip.Party | None = None  # the caller, canonical
 
 
-@dataclass(frozen=True, slots=True)
-class Examination:
+class Examination(NamedTuple):
     """All headers of a request after the first step."""
 
     headers: tuple[Examined, ...]
@@ -91,7 +91,7 @@ def conclude(examination: Examination, credentials: Mapping[str, Credential | St
 def _conclude(header: Examined, credentials: Mapping[str, Credential | StirError], now: float) -> Verdict:
     passport, orig = header.passport, header.orig
     if passport is None or orig is None:
-        return Verdict(header.error)
+        return Verdict(header.error or failure("internal_error", "neither a PASSporT nor an error"))
     credential = credentials[passport.header.x5u]
     if isinstance(credential, StirError):
         return Verdict(credential, passport)
@@ -100,14 +100,24 @@ def _conclude(header: Examined, credentials: Mapping[str, Credential | StirError
 
 def _passport(identity: IdentityHeader, rules: VerificationRules) -> Passport:
     """Steps that look at the header alone, in the order of ATIS-1000082: form, parameters, JOSE header, claims."""
-    ppt, alg, info = identity.parameters.ppt, identity.parameters.alg, identity.parameters.info
+    header_text = identity.digest.partition(".")[0]
+    if len(header_text) > MAX_JOSE_TEXT:
+        raise failure("passport_malformed", "JOSE header too large")
+    _check_header(identity.parameters, header_text, rules.x5u)
+    return shaken_passport(identity.digest)
+
+
+@lru_cache(maxsize=_REMEMBERED_HEADERS)
+def _check_header(parameters: IdentityParameters, header_text: str, rules: X5uRules) -> None:
+    """What parameters and JOSE header say is the same in every call of one certificate. Exceptions are not remembered."""
+    info, alg, ppt = parameters
     # RFC 8224 6.2 step 1: a PASSporT type that we do not support is ignored
     if ppt is not None and ppt != SHAKEN:
         raise failure("ppt_unsupported", ppt)
-    if identity.compact:
+    if not header_text:
         # RFC 8588 7: shaken has no compact form; without ppt it is a base PASSporT
         raise failure("compact_form_unsupported" if ppt else "ppt_unsupported", "compact form")
-    header = jose_header(identity.digest.partition(".")[0])
+    header = jose_header(header_text)
     if ppt is None and header.ppt != SHAKEN:
         raise failure("ppt_unsupported", repr(header.ppt))
     # RFC 8224 4.1: what both say has to be the same
@@ -115,8 +125,7 @@ def _passport(identity: IdentityHeader, rules: VerificationRules) -> Passport:
         raise failure("alg_mismatch", alg)
     if info != header.x5u:
         raise failure("info_mismatch", f"{info} and {header.x5u}")
-    check_x5u(info, rules.x5u)
-    return shaken_passport(identity.digest)
+    check_x5u(info, rules)
 
 
 def _check_freshness(passport: Passport, request: sip.Request, rules: VerificationRules, now: float) -> None:

@@ -5,16 +5,14 @@ What follows from it (observe, tag, reject) is `policy.treatment`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from kamailio_app.credentials.credential import Credential
 from kamailio_app.errors import FAILED, FAILURES, NOT_VALIDATED, PASSED, StirError, failure
 from kamailio_app.passport.passport import Passport
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """One Identity header. `error` is None if it is valid; the rest is what was learnt before that was decided."""
 
     error: StirError | None
@@ -26,8 +24,7 @@ class Verdict:
         return self.error is None
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(NamedTuple):
     """The result for the call: `verdict` is the header that decided it."""
 
     verdict: Verdict
@@ -60,5 +57,7 @@ def combine(verdicts: tuple[Verdict, ...]) -> Verification:
     """RFC 8224 6.2.1: one valid header suffices; only if all are invalid is the request."""
     if not verdicts:
         verdicts = (Verdict(failure("identity_missing")),)
+    if len(verdicts) == 1:
+        return Verification(verdicts[0], verdicts)
     decisive = min(verdicts, key=lambda verdict: _PRECEDENCE[verdict.error.code] if verdict.error else -1)
     return Verification(decisive, verdicts)

@@ -131,7 +131,7 @@ class Edge:
         if code == 2:
             self.park()
         elif code < 0:
-            KSR.sl.sl_send_reply(KSR.pv.get("$avp(stir_code)"), KSR.pv.get("$avp(stir_phrase)"))
+            KSR.sl.sl_send_reply(KSR.pv.get("$var(stir_code)"), KSR.pv.get("$var(stir_phrase)"))
         else:
             self.dispatch(INSIDE)
 
@@ -151,8 +151,9 @@ class Edge:
     @guarded
     def ksr_branch(self):
         # A parked call gets its verstat per branch: what it was given on resuming would miss the next branch
-        if KSR.pv.get("$avp(stir_parked)"):
-            self.stir.stir_tag(None, KSR.pv.get("$avp(stir_verstat)") or "")
+        verstat = KSR.pv.get("$avp(stir_verstat)")
+        if verstat is not None:
+            self.stir.stir_tag(None, verstat)
 
     @guarded
     def ksr_failover(self):
@@ -167,7 +168,7 @@ class Edge:
 
     def park(self):
         """Suspend first, park then: the fetch may be over before stir_park returns."""
-        KSR.pv.seti("$avp(stir_parked)", 1)
+        KSR.pv.sets("$avp(stir_parked)", KSR.pv.get("$var(stir_x5u)"))
         if KSR.tm.t_newtran() < 0:
             KSR.sl.sl_reply_error()
             return
@@ -179,7 +180,7 @@ class Edge:
             KSR.tmx.t_continue(KSR.pv.get("$T(id_index)"), KSR.pv.get("$T(id_label)"), "ksr_stir_resumed")
 
     def waiting(self):
-        return f"{KSR.pv.get('$T(id_index)')}:{KSR.pv.get('$T(id_label)')} {KSR.pv.get('$avp(stir_x5u)')}"
+        return f"{KSR.pv.get('$T(id_index)')}:{KSR.pv.get('$T(id_label)')} {KSR.pv.get('$avp(stir_parked)')}"
 
     @guarded
     def ksr_stir_fetch(self):
@@ -202,7 +203,9 @@ class Edge:
 
     def resumed(self):
         KSR.tm.t_reset_fr()
-        if self.stir.stir_resume(None) < 0:
-            KSR.tm.t_reply(KSR.pv.get("$avp(stir_code)"), KSR.pv.get("$avp(stir_phrase)"))
+        code = self.stir.stir_resume(None)
+        KSR.pv.sets("$avp(stir_verstat)", KSR.pv.get("$var(stir_verstat)"))
+        if code < 0:
+            KSR.tm.t_reply(KSR.pv.get("$var(stir_code)"), KSR.pv.get("$var(stir_phrase)"))
         else:
             self.dispatch(INSIDE)

@@ -11,7 +11,7 @@ from typing import Final
 from kamailio_app import sip
 from kamailio_app.adapters.port import SipPort
 from kamailio_app.errors import StirError
-from kamailio_app.grammar import printable
+from kamailio_app.grammar import one_line, printable
 from kamailio_app.runtime.service import Pending, Service, Verified
 
 SIGNED: Final = 1
@@ -21,7 +21,9 @@ PENDING: Final = 2
 NOT_VALID: Final = 3
 REJECT: Final = -1
 
-_NOT_VERIFIED: Final = {
+MAX_ASSERTED: Final = 4  # RFC 3325 9.1 has two
+
+_NOT_VERIFIED: Final[dict[str, str | int]] = {
     "token": "request_not_signed",
     "code": 0,
     "phrase": "",
@@ -66,12 +68,11 @@ class Calls:
         if error.token == "certificate_none":
             # Said once: an edge that waits for its certificate has nothing to say per call
             if port.once(error.token):
-                port.log("warn", f"calls pass unsigned: token={error.token} {printable(error.detail)}")
+                port.log("warn", f"calls pass unsigned: {one_line(str(error))}")
         elif self.service.settings.log_calls and port.logs("info"):
             port.log(
                 "info",
-                f"sign call-id={printable(port.call_id())} result=unsigned token={error.token} "
-                f"detail={printable(error.detail)}",
+                f"sign call-id={printable(port.call_id())} result=unsigned token={error.token}: {one_line(error.detail)}",
             )
         return UNSIGNED
 
@@ -116,7 +117,9 @@ class Calls:
         What came from outside is removed in either case: verstat is ours to say (TS 24.229).
         """
         request = request or self.port.request()
-        asserted = [sip.with_verstat(value, verstat) if verstat else sip.without_verstat(value) for value in request.asserted]
+        # More than any honest call has are not passed on: one that was not looked at could say verstat
+        values = request.asserted[:MAX_ASSERTED]
+        asserted = [sip.with_verstat(value, verstat) if verstat else sip.without_verstat(value) for value in values]
         if asserted != list(request.asserted):
             self.port.replace_asserted(asserted)
         on_from = verstat and not asserted
@@ -139,7 +142,6 @@ class Calls:
             words.append(f"x5u={printable(verdict.passport.header.x5u)}")
         if verdict.credential:
             words.append(f"spc={','.join(verdict.credential.tnauthlist.spcs)}")
-        if verdict.error and verdict.error.detail:
-            words.append(f"detail={printable(verdict.error.detail)}")
         words.append(f"us={took}")
-        self.port.log("info", " ".join(words))
+        detail = f": {one_line(verdict.error.detail)}" if verdict.error and verdict.error.detail else ""
+        self.port.log("info", " ".join(words) + detail)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -16,10 +17,10 @@ from typing import Any, Final
 
 import KSR
 
-from kamailio_app.adapters.calls import NOT_VALID, REJECT, UNSIGNED, Calls
+from kamailio_app.adapters.calls import MAX_ASSERTED, NOT_VALID, REJECT, UNSIGNED, Calls
 from kamailio_app.adapters.port import Level
 from kamailio_app.errors import StirError
-from kamailio_app.grammar import printable
+from kamailio_app.grammar import one_line, printable
 from kamailio_app.runtime.service import Service
 from kamailio_app.runtime.settings import DEFAULT_PATH
 from kamailio_app.sip import Request
@@ -31,10 +32,23 @@ FETCH_GROUP: Final = "stirshaken"
 SETTINGS_VARIABLE: Final = "STIRSHAKEN_SETTINGS"
 
 _MAX_IDENTITY: Final = 11  # one more than is accepted, so that too many are seen as too many
-_MAX_ASSERTED: Final = 4  # RFC 3325 9.1 has two
+_MAX_ASSERTED: Final = MAX_ASSERTED + 1
 _LEVELS: Final[Mapping[str, int]] = {"err": -1, "warn": 0, "info": 2}
 # Names are constants: Kamailio keeps every pseudo-variable name it ever saw
-_RESULTS: Final = {name: f"$avp(stir_{name})" for name in ("token", "code", "phrase", "verstat", "attest", "origid", "x5u")}
+# Script variables: an AVP costs six times as much, and most scripts look at one or two of them, at once
+_RESULTS: Final = {name: f"$var(stir_{name})" for name in ("token", "code", "phrase", "verstat", "attest", "origid", "x5u")}
+_EPOCH: Final = "$shv(stirshaken)"
+# Script variables outlive their call: after an error they must not speak of an earlier one
+_INTERNAL_ERROR: Final[Mapping[str, str | int]] = {
+    "token": "internal_error",
+    "code": 0,
+    "phrase": "",
+    "verstat": "",
+    "attest": "",
+    "origid": "",
+}
+# What a peer may have in a header (a folded line, a NUL), and KSR or the next hop must not get back
+_NOT_IN_A_HEADER: Final = re.compile(r"[\r\n\0]+")
 
 
 class KamailioPort:
@@ -44,17 +58,21 @@ class KamailioPort:
         self.epoch = 0
 
     def request(self) -> Request:
-        identity = _headers("Identity", _MAX_IDENTITY)
-        return Request(
-            method=_pv("$rm"),
-            request_uri=_pv("$ru"),
-            from_uri=_pv("$fu"),
-            to_uri=_pv("$tu"),
-            asserted=_headers("P-Asserted-Identity", _MAX_ASSERTED),
-            identity=identity,
-            date=_header("Date", 0),
-            in_dialog=bool(_pv("$tt")),
-        )
+        pv, header = KSR.pv.get, KSR.hdr.get_idx
+        try:
+            asserted, identity = header("P-Asserted-Identity", 0), header("Identity", 0)
+            return Request(
+                pv("$rm"),
+                pv("$ru"),
+                pv("$fu") or "",
+                pv("$tu") or "",
+                () if asserted is None else _headers("P-Asserted-Identity", asserted, _MAX_ASSERTED),
+                () if identity is None else _headers("Identity", identity, _MAX_IDENTITY),
+                header("Date", 0),
+                pv("$tt") is not None,
+            )
+        except UnicodeDecodeError:
+            return _request_with_replacements()
 
     def call_id(self) -> str:
         return _pv("$ci")
@@ -64,10 +82,10 @@ class KamailioPort:
 
     def replace_asserted(self, values: Sequence[str]) -> None:
         KSR.hdr.remove("P-Asserted-Identity")
-        KSR.hdr.append("".join(f"P-Asserted-Identity: {value}\r\n" for value in values))
+        KSR.hdr.append("".join(f"P-Asserted-Identity: {_NOT_IN_A_HEADER.sub(' ', value)}\r\n" for value in values))
 
     def replace_from_uri(self, uri: str) -> None:
-        KSR.pv.sets("$fu", uri)
+        KSR.pv.sets("$fu", _NOT_IN_A_HEADER.sub(" ", uri))
 
     def publish(self, results: Mapping[str, str | int]) -> None:
         for name, value in results.items():
@@ -108,14 +126,25 @@ def _header(name: str, index: int) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _headers(name: str, limit: int) -> tuple[str, ...]:
-    first = _header(name, 0)
-    if first is None:
-        return ()
-    values = [first]
-    while len(values) < limit and (value := _header(name, len(values))) is not None:
+def _headers(name: str, first: str | None, limit: int) -> tuple[str, ...]:
+    values = [] if first is None else [first]
+    while values and len(values) < limit and (value := _header(name, len(values))) is not None:
         values.append(value)
     return tuple(values)
+
+
+def _request_with_replacements() -> Request:
+    """The snapshot of a request with text that is no UTF-8, each value for itself."""
+    return Request(
+        _pv("$rm"),
+        _pv("$ru"),
+        _pv("$fu"),
+        _pv("$tu"),
+        _headers("P-Asserted-Identity", _header("P-Asserted-Identity", 0), _MAX_ASSERTED),
+        _headers("Identity", _header("Identity", 0), _MAX_IDENTITY),
+        _header("Date", 0),
+        bool(_pv("$tt")),
+    )
 
 
 def _replaced(error: UnicodeDecodeError) -> str:
@@ -139,7 +168,7 @@ def entry(on_internal_error: int) -> Callable[[Callable[[Any, str], int]], Calla
         @wraps(function)
         def guarded(self: Stirshaken, _message: object, argument: object = "") -> int:
             try:
-                if KSR.htable.sht_get(CONTROL, "epoch") != self.epoch:
+                if KSR.pv.get(_EPOCH) != self.epoch:
                     self.reload()
                 # An empty pseudo-variable arrives as "<null>"
                 return function(self, argument if isinstance(argument, str) and argument != "<null>" else "")
@@ -162,13 +191,12 @@ class Stirshaken:
         self.port = KamailioPort()
         self.service = Service(settings, self.port)
         self.calls = Calls(self.service, self.port)
-        self.epoch: object = None
+        self.epoch = 0
         self.fetch_route = "STIR_FETCH"
         self._waiting: list[str] = []
 
     def child_init(self, rank: int) -> int:
         """Kamailio calls this in every process after the fork."""
-        self.epoch = KSR.htable.sht_get(CONTROL, "epoch")
         if rank == 0:
             self._announce()
         return 0
@@ -266,19 +294,27 @@ class Stirshaken:
     # Reload
 
     def reload(self) -> None:
-        """Take over new settings, keys and trust anchors: once per process and epoch. What cannot be used is said
-        by the first process only; the former state stays in use.
+        """Called by the first call after the operator's command, in each process. The first process reads the files and
+        says what came of it; the others take over what it accepted.
         """
-        epoch = KSR.htable.sht_get(CONTROL, "epoch")
-        self.epoch = epoch
-        self.port.epoch = epoch if isinstance(epoch, int) else 0
+        epoch, accepted = KSR.pv.get(_EPOCH), self.service.accepted
+        KSR.htable.sht_lock(CONTROL, "reload")
+        try:
+            if accepted.epoch != self.epoch:
+                self.service.catch_up()  # this process slept through a reload
+            if accepted.epoch != epoch:
+                accepted.epoch = epoch
+                self._reload_first()
+        finally:
+            self.epoch = self.port.epoch = epoch
+            KSR.htable.sht_unlock(CONTROL, "reload")
+
+    def _reload_first(self) -> None:
         try:
             self.service.reload()
         except StirError as error:
-            if self.port.once("reload"):
-                self.port.log("err", f"reload refused, the former settings stay: {error}")
-            return
-        if self.port.once("reload"):
+            self.port.log("err", f"reload refused, all stays as it was: {one_line(str(error))}")
+        else:
             self._announce()
 
     def _announce(self) -> None:
@@ -287,22 +323,23 @@ class Stirshaken:
             self.port.log("warn", f"UNSAFE: {relaxed} is on")
         for name, error in keys.refused:
             kept = "the former pair stays in use" if name in keys.signers else "not used"
-            self.port.log("err", f"pair {name} refused: {error}; {kept}")
+            self.port.log("err", f"pair {one_line(name)} refused: {one_line(str(error))}; {kept}")
         try:
             signer = self.service.signer()
             self.port.log(
                 "info",
-                f"signing with {signer.name} spc={','.join(signer.spcs)} x5u={signer.x5u} "
+                f"signing with {one_line(signer.name)} spc={','.join(signer.spcs)} x5u={one_line(signer.x5u)} "
                 f"fingerprint={signer.fingerprint[:16]}; {len(self.service.anchors)} trust anchors",
             )
         except StirError as error:
             if self.port.once(error.token):
-                self.port.log("warn", f"calls pass unsigned: {error}; {len(self.service.anchors)} trust anchors")
+                self.port.log("warn", f"calls pass unsigned: {one_line(str(error))}; {len(self.service.anchors)} trust anchors")
 
     def internal_error(self, where: str) -> None:
-        """Say what happened, with the traceback on one line. Must not raise."""
+        """Say what happened, with the traceback on one line, and in the results. Must not raise."""
         text = " | ".join(traceback.format_exc().splitlines())
-        self.port.log("err", f"internal_error in {where}: {text.encode('ascii', 'backslashreplace').decode()}")
+        self.port.log("err", f"internal_error in {where}: {one_line(text, 8192)}")
+        self.port.publish(_INTERNAL_ERROR)
 
 
 _handler: Stirshaken | None = None
@@ -319,7 +356,7 @@ def handler() -> Stirshaken:
         try:
             _handler = Stirshaken(path)
         except StirError as error:
-            KSR.err(f"stirshaken: not started: {error}\n")
+            KSR.err(f"stirshaken: not started: {one_line(str(error))}\n")
             raise
         # What is made before the fork is never garbage: keep the collector, and copy-on-write, away from it
         gc.collect()

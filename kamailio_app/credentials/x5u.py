@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from kamailio_app.errors import failure
 from kamailio_app.grammar import URI_CHARACTERS
@@ -19,8 +18,7 @@ _CHARACTERS: Final = re.compile(URI_CHARACTERS)
 _HOST: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9\-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9\-]{0,61}[a-z0-9])?\.?", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class X5uRules:
+class X5uRules(NamedTuple):
     """`ports` a URL may name; none named is 443."""
 
     ports: frozenset[int] = frozenset({443, 8443})

@@ -5,6 +5,7 @@ The process is a child of ours, stopped by its own id. Readiness is an answered 
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -143,7 +144,7 @@ class Edge:
 
     def reload(self) -> None:
         """The operator's reload command."""
-        self.rpc("htable.seti", "stirshaken", "epoch", str(time.time_ns() // 1000 % 2_000_000_000))
+        self.rpc("pv.shvSet", "stirshaken", "int", str(time.time_ns() // 1000 % 2_000_000_000))
 
     def log(self) -> str:
         return self.log_file.read_text("utf-8", "replace") if self.log_file.exists() else ""
@@ -155,17 +156,11 @@ class Edge:
             for kind in ("sign", "verify"):
                 _, mark, rest = line.partition(f"stirshaken: {kind} ")
                 if mark:
-                    words = dict(word.split("=", 1) for word in rest.split() if "=" in word)
+                    words = dict(word.split("=", 1) for word in rest.partition(": ")[0].split() if "=" in word)
                     found[words["call-id"]] = {"kind": kind, **words}
         return found
 
     def worker_pids(self) -> list[int]:
         """Process ids of the SIP workers."""
-        pids, pid = [], 0
-        for line in self.rpc("core.ps").splitlines():
-            name, _, value = line.strip().partition(": ")
-            if name == "PID":
-                pid = int(value)
-            elif name == "DSC" and value.startswith("udp receiver"):
-                pids.append(pid)
-        return pids
+        lines = self.rpc("core.ps").splitlines()
+        return [int(pid) for pid, name in itertools.pairwise(lines) if name.startswith("udp receiver")]

@@ -16,7 +16,7 @@ from kamailio_app.lab.edge import ROOT, free_port
 
 SCENARIOS: Final = ROOT / "tests" / "sipp"
 _MESSAGE: Final = re.compile(
-    r"^-{10,} \S+ (\d\d):(\d\d):(\d\d\.\d+)[^\n]*\nUDP message (sent|received) \S*\s*(?:\[\d+\] ?bytes)?\s*:?\n\n(.*?)(?=^-{10,} |\Z)",
+    r"^-{10,} \S+ (\d\d):(\d\d):(\d\d\.\d+)[^\n]*\nUDP message (sent|received) [^\n]*\n\n(.*?)(?=^-{10,} |\Z)",
     re.MULTILINE | re.DOTALL,
 )
 

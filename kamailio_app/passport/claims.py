@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from json.encoder import encode_basestring
 from typing import Any, Final, NamedTuple
 
 from kamailio_app.errors import failure
@@ -44,6 +45,14 @@ class ShakenClaims(NamedTuple):
             "orig": {self.orig.kind: self.orig.value},
             "origid": self.origid,
         }
+
+
+def shaken_json(attest: Attestation, dest: str, iat: int, orig: str, origid: str) -> str:
+    """`canonical_json` of the claims of a call from one number to one number, which nearly all are, in a tenth of the time."""
+    return (
+        f'{{"attest":"{attest.value}","dest":{{"tn":[{encode_basestring(dest)}]}},"iat":{iat},'
+        f'"orig":{{"tn":{encode_basestring(orig)}}},"origid":{encode_basestring(origid)}}}'
+    )
 
 
 def shaken_claims(members: dict[str, Any]) -> ShakenClaims:

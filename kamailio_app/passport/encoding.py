@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from kamailio_app.errors import failure
 
-_TO_STANDARD: Final = str.maketrans("-_", "+/")
 # The last character of a group of 2 or 3 carries 4 or 2 bits that have to be zero (RFC 4648 3.5)
 _LAST_OF_GROUP: Final = {2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}
 
@@ -34,7 +33,7 @@ def from_base64url(text: str) -> bytes:
     if left_over == 1 or (left_over and text[-1] not in _LAST_OF_GROUP[left_over]):
         raise failure("passport_malformed", "base64url")
     try:
-        return a2b_base64(text.translate(_TO_STANDARD) + "=="[: -left_over % 4])
+        return a2b_base64(text.replace("-", "+").replace("_", "/") + "=="[: -left_over % 4])
     except (Base64Error, ValueError) as error:
         raise failure("passport_malformed", f"base64url: {error}") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -11,7 +10,7 @@ from kamailio_app.passport.claims import ShakenClaims, shaken_claims
 from kamailio_app.passport.encoding import canonical_json, from_base64url, json_object, to_base64url
 
 SHAKEN: Final = "shaken"
-_MAX_JOSE_TEXT: Final = 4096
+MAX_JOSE_TEXT: Final = 4096
 _REMEMBERED_HEADERS: Final = 1024
 
 
@@ -28,8 +27,7 @@ class JoseHeader(NamedTuple):
         return to_base64url(canonical_json({name: value for name, value in self._asdict().items() if value is not None}))
 
 
-@dataclass(frozen=True, slots=True)
-class Passport:
+class Passport(NamedTuple):
     """A decoded full-form PASSporT; nothing is verified yet. `signing_input` is what was received, octet for octet."""
 
     header: JoseHeader
@@ -42,7 +40,7 @@ def jose_header(text: str) -> JoseHeader:
     """Decode the protected header. Errors: `passport_malformed`, `claim_missing`, `claim_malformed`, `typ_unsupported`,
     `alg_unsupported`.
     """
-    if len(text) > _MAX_JOSE_TEXT:
+    if len(text) > MAX_JOSE_TEXT:
         raise failure("passport_malformed", "JOSE header too large")
     return _remembered_header(text)
 

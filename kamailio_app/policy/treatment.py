@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from kamailio_app.errors import NOT_VALIDATED, StirError
 from kamailio_app.verdict import Verification
@@ -20,8 +21,7 @@ class FailureAction(StrEnum):
     REJECT = "reject"
 
 
-@dataclass(frozen=True, slots=True)
-class Treatment:
+class Treatment(NamedTuple):
     """`code` is 0 unless the call is to be answered; `verstat` is empty unless the call is to carry it."""
 
     code: int = 0

@@ -6,13 +6,16 @@ for itself against its own trust anchors. Failures are remembered too, shortly.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from cachetools import LRUCache
 
 from kamailio_app.credentials.credential import Credential
 from kamailio_app.errors import FAILURES, StirError, failure
+
+_SECONDS: Final = re.compile(r"[0-9]{1,12}")
 
 
 class SharedTable(Protocol):
@@ -38,7 +41,7 @@ class Fetched:
         """None for what is not ours: an operator may have touched the table."""
         expires, _, rest = text.partition(" ")
         token, _, pem = rest.partition(" ")
-        if not expires.isdecimal() or not (token == "-" or token in FAILURES):
+        if not _SECONDS.fullmatch(expires) or not (token == "-" or token in FAILURES):
             return None
         return cls(int(expires), pem, "" if token == "-" else token)
 

@@ -11,7 +11,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -53,13 +53,23 @@ class _GlobalResolver(AbstractResolver):
         await self._resolver.close()
 
 
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 2.1
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+_DOCUMENTATION: Final = ipaddress.IPv6Network("3fff::/20")  # RFC 9637
+
+
 def is_public(address: str) -> bool:
-    """False for loopback, private, link-local, multicast, documentation and mapped addresses (RFC 6890)."""
+    """False for loopback, private, link-local, multicast and documentation addresses (RFC 6890), also inside of IPv6."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address):
         inner = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo and parsed.teredo[1])
+        if parsed in _NAT64:
+            inner = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
         if inner:
             return is_public(str(inner))
+        # RFC 4291 2.4: all that is global unicast today
+        if parsed not in _GLOBAL_UNICAST or parsed in _DOCUMENTATION:
+            return False
     return parsed.is_global and not parsed.is_multicast
 
 
@@ -68,9 +78,9 @@ class Fetcher:
 
     def __init__(self, rules: FetchRules) -> None:
         self._rules = rules
-        self._loop = asyncio.new_event_loop()
         cafile = str(rules.tls_ca_file) if rules.tls_ca_file else None
         self._tls = ssl.create_default_context(cafile=cafile)
+        self._loop = asyncio.new_event_loop()
 
     def fetch(self, urls: Iterable[str]) -> dict[str, Download | StirError]:
         """Fetch all at once; waits for at most `timeout` seconds."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -28,16 +28,29 @@ _MAX_FILE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """The texts of NAME.key and NAME.pem."""
+
+    key: bytes = field(repr=False)
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
-    """The usable pairs by name, and why others are not: (name, error)."""
+    """The usable pairs by name, ready for use and as texts; and why others are not: (name, error)."""
 
-    signers: Mapping[str, Signer]
-    refused: tuple[tuple[str, StirError], ...]
+    signers: Mapping[str, Signer] = field(default_factory=dict)
+    pairs: Mapping[str, Pair] = field(default_factory=dict)
+    refused: tuple[tuple[str, StirError], ...] = ()
 
 
-def load_signers(directory: Path, public_cert_url: str, now: float, in_use: Mapping[str, Signer] = {}) -> Loaded:
+NOTHING: Final = Loaded()
+
+
+def load_signers(directory: Path, public_cert_url: str, now: float, in_use: Loaded = NOTHING) -> Loaded:
     """Read every pair. Refusals are in the result; a directory that is not there holds no pairs."""
     signers: dict[str, Signer] = {}
+    pairs: dict[str, Pair] = {}
     refused: list[tuple[str, StirError]] = []
     try:
         names = sorted({path.stem for path in directory.iterdir() if path.suffix in (".key", ".pem")})
@@ -45,44 +58,53 @@ def load_signers(directory: Path, public_cert_url: str, now: float, in_use: Mapp
         names = []
     except OSError as error:
         # Not to be read now says nothing about the pairs: all in use stay
-        return Loaded(in_use, ((directory.name, failure("pair_unreadable", str(error))),))
-    # NAME.pem alone may be anything, the trust anchors for example; a key is never alone
+        return replace(in_use, refused=((directory.name, failure("pair_unreadable", str(error))),))
     for name in names:
+        # NAME.pem alone may be anything, the trust anchors for example; a key is never alone
+        if name not in in_use.signers and not (directory / f"{name}.key").exists():
+            continue
         try:
-            if not (directory / f"{name}.key").exists():
-                if name in in_use:
-                    raise failure("pair_incomplete", f"{name}.key is missing")
-                continue
-            signers[name] = load_signer(directory, name, public_cert_url, now)
+            pair = read_pair(directory, name)
+            signers[name], pairs[name] = make_signer(name, pair, public_cert_url, now), pair
         except StirError as error:
             refused.append((name, error))
-            if name in in_use:
-                signers[name] = in_use[name]
-    return Loaded(signers, tuple(refused))
+            if name in in_use.signers:
+                signers[name], pairs[name] = in_use.signers[name], in_use.pairs[name]
+    return Loaded(signers, pairs, tuple(refused))
 
 
-def load_signer(directory: Path, name: str, public_cert_url: str, now: float) -> Signer:
-    """Read and check one pair.
+def read_pair(directory: Path, name: str) -> Pair:
+    """Read one pair. Errors: `pair_incomplete`, `pair_unreadable`, `key_permissions`."""
+    path = directory / f"{name}.key"
+    key = _read(path)
+    mode = path.stat().st_mode
+    if mode & _FORBIDDEN_MODE:
+        raise failure("key_permissions", f"{path.name} has mode {stat.S_IMODE(mode):o}")
+    return Pair(key, _read(directory / f"{name}.pem"))
 
-    Errors: `pair_incomplete`, `pair_unreadable`, `key_permissions`, `key_malformed`, `key_curve_unsupported`,
-    `key_mismatch`, `certificate_malformed`, `certificate_expired`, `certificate_not_yet_valid`, `certificate_unfit`.
+
+def make_signer(name: str, pair: Pair, public_cert_url: str, now: float | None) -> Signer:
+    """Check a pair and make it ready for use. `now` is None for one that was accepted before.
+
+    Errors: `key_malformed`, `key_curve_unsupported`, `key_mismatch`, `certificate_malformed`, `certificate_expired`,
+    `certificate_not_yet_valid`, `certificate_unfit`.
     """
-    key = _private_key(directory / f"{name}.key")
+    key = _private_key(name, pair.key)
     try:
-        certificate = parse_chain(_read(directory / f"{name}.pem"))[0]
+        certificate = parse_chain(pair.chain)[0]
     except StirError as error:
-        token = "certificate_malformed" if error.token == "credential_malformed" else error.token
-        raise failure(token, error.detail) from error
+        raise failure("certificate_malformed", error.detail) from error
     try:
         public_key, authority = fitness(certificate)
     except StirError as error:
         raise failure("certificate_unfit", str(error)) from error
     if public_key.public_numbers() != key.public_key().public_numbers():
         raise failure("key_mismatch", f"{name}.key and {name}.pem")
-    try:
-        check_validity(certificate, now)
-    except StirError as error:
-        raise failure(error.token.replace("credential", "certificate"), error.detail) from error
+    if now is not None:
+        try:
+            check_validity(certificate, now)
+        except StirError as error:
+            raise failure(error.token.replace("credential", "certificate"), error.detail) from error
     return Signer(
         name=name,
         x5u=public_cert_url.replace("{name}", name),
@@ -106,19 +128,16 @@ def choose_signer(signers: Mapping[str, Signer], pinned: str, now: float) -> Sig
     return max(valid, key=lambda signer: (signer.not_before, signer.name))
 
 
-def _private_key(path: Path) -> EllipticCurvePrivateKey:
-    octets = _read(path)
-    if path.stat().st_mode & _FORBIDDEN_MODE:
-        raise failure("key_permissions", f"{path.name} has mode {stat.S_IMODE(path.stat().st_mode):o}")
+def _private_key(name: str, octets: bytes) -> EllipticCurvePrivateKey:
     try:
         key = load_pem_private_key(octets, None)
     except TypeError as error:
-        raise failure("key_malformed", f"{path.name} is encrypted") from error
+        raise failure("key_malformed", f"{name}.key is encrypted") from error
     except (ValueError, UnsupportedAlgorithm) as error:
         # The library's text could quote the file
-        raise failure("key_malformed", path.name) from error
+        raise failure("key_malformed", f"{name}.key") from error
     if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
-        raise failure("key_curve_unsupported", path.name)
+        raise failure("key_curve_unsupported", f"{name}.key")
     return key
 
 

@@ -6,11 +6,12 @@ takes a request snapshot and gives values back. A reload swaps everything at onc
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -24,27 +25,28 @@ from kamailio_app.passport import es256
 from kamailio_app.passport.claims import Attestation
 from kamailio_app.policy.treatment import Treatment, treatment
 from kamailio_app.runtime import settings as settings_file
+from kamailio_app.runtime.accepted import Accepted, AcceptedMemory
 from kamailio_app.runtime.cache import CredentialCache, Fetched, SharedTable
 from kamailio_app.runtime.fetcher import Fetcher
-from kamailio_app.runtime.keystore import Loaded, choose_signer, load_signers
+from kamailio_app.runtime.keystore import NOTHING, Loaded, Pair, choose_signer, load_signers, make_signer
 from kamailio_app.runtime.settings import Settings
 from kamailio_app.sip import Request
 from kamailio_app.sti_as import Signed, Signer
 from kamailio_app.verdict import Verification
 
+_CA_FILE = "[verification] ca_file"
+_TLS_CA_FILE = "[x5u] x5u_tls_ca_file"
 _ATTESTATIONS = {level.value: level for level in Attestation}
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """A verification and what it leads to."""
 
     verification: Verification
     treatment: Treatment
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """A verification that needs credentials which are not at hand."""
 
     urls: tuple[str, ...]
@@ -66,20 +68,35 @@ class Service:
         self._clock = clock
         self._make_fetcher = make_fetcher
         self._fetcher: Fetcher | None = None
+        self.accepted = AcceptedMemory()
+        self.keys = NOTHING
         _warm_up()
-        self._adopt(*self._read(Loaded({}, ())))
+        self.reload()
 
     # --- Configuration ------------------------------------------------------------------------------------------
 
     def reload(self) -> None:
-        """Read settings, keys and trust anchors again. Errors: those of `settings.load`, and then nothing has changed."""
-        self._adopt(*self._read(self.keys))
+        """Read settings, trust anchors and keys, and let the other processes have what was good of it.
 
-    def _read(self, in_use: Loaded) -> tuple[Settings, TrustAnchors, Loaded]:
+        Errors: those of `settings.load`, and then nothing has changed.
+        """
         settings = settings_file.load(self._path)
-        now = self._clock()
-        keys = load_signers(settings.certificate_dir, settings.public_cert_url, now, in_use.signers)
-        return settings, _trust_anchors(settings.ca_file), keys
+        anchors = _read_anchors(settings.ca_file)
+        trust = _trust_anchors(anchors)
+        # Looked at here, not with Python's ssl: that shares OpenSSL's state with Kamailio's tls and must not run before the fork
+        _trust_anchors(_read_anchors(settings.fetch.tls_ca_file, _TLS_CA_FILE), _TLS_CA_FILE)
+        keys = load_signers(settings.certificate_dir, settings.public_cert_url, self._clock(), self.keys)
+        pairs = {name: (pair.key.decode("latin-1"), pair.chain.decode("latin-1")) for name, pair in keys.pairs.items()}
+        self.accepted.write(Accepted(settings.text, anchors.decode("latin-1"), pairs))
+        self._adopt(settings, trust, keys)
+
+    def catch_up(self) -> None:
+        """Take over what another process has read and found good."""
+        accepted = self.accepted.read()
+        settings = settings_file.parse(self._path, accepted.settings)
+        pairs = {name: Pair(key.encode("latin-1"), chain.encode("latin-1")) for name, (key, chain) in accepted.pairs.items()}
+        signers = {name: make_signer(name, pair, settings.public_cert_url, None) for name, pair in pairs.items()}
+        self._adopt(settings, _trust_anchors(accepted.anchors.encode("latin-1")), Loaded(signers, pairs))
 
     def _adopt(self, settings: Settings, anchors: TrustAnchors, keys: Loaded) -> None:
         self.settings = settings
@@ -106,7 +123,7 @@ class Service:
             raise failure("attest_unknown", attest)
         now = self._clock()
         signer = choose_signer(self.keys.signers, self.settings.certificate, now)
-        return sti_as.sign(request, level, signer, self.settings.signing, now=now, origid=str(uuid.uuid4()))
+        return sti_as.sign(request, level, signer, self.settings.signing, now=now, origid=_random_uuid())
 
     # --- Verification -------------------------------------------------------------------------------------------
 
@@ -154,7 +171,11 @@ class Service:
                 keep = lifetime(download.cache_control, self.settings.lifetime)
                 try:
                     fetched = Fetched(int(now) + keep, pem=_pem(download.octets))
-                    results[url] = self._accept(url, fetched, now)
+                    accepted = self._accept(url, fetched, now)
+                    # The others keep it no longer than we do
+                    ends = int(now) + self.settings.negative_lifetime if isinstance(accepted, StirError) else accepted.not_after
+                    fetched = replace(fetched, expires=min(fetched.expires, ends))
+                    results[url] = accepted
                 except StirError as error:
                     fetched = Fetched(int(now) + self.settings.negative_lifetime, token=error.token)
                     results[url] = error
@@ -186,6 +207,12 @@ class Service:
         return credential
 
 
+def _random_uuid() -> str:
+    """A version 4 UUID as text (RFC 9562 5.4): what `uuid.uuid4` gives, without making an object of it."""
+    h = os.urandom(16).hex()
+    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
+
+
 def _warm_up() -> None:
     """What OpenSSL makes at its first signature takes milliseconds: here, before the server forks, it is no call's."""
     key = generate_private_key(SECP256R1())
@@ -197,15 +224,18 @@ def _pem(octets: bytes) -> str:
     return "".join(certificate.public_bytes(Encoding.PEM).decode("ascii") for certificate in parse_chain(octets))
 
 
-def _trust_anchors(ca_file: Path | None) -> TrustAnchors:
-    if ca_file is None:
-        return TrustAnchors(())
+def _read_anchors(ca_file: Path | None, option: str = _CA_FILE) -> bytes:
     try:
-        return TrustAnchors(parse_chain(ca_file.read_bytes(), limit=_MAX_ANCHORS))
+        return ca_file.read_bytes() if ca_file else b""
     except OSError as error:
-        raise failure("option_invalid", f"[verification] ca_file: {error}") from error
+        raise failure("option_invalid", f"{option}: {error}") from error
+
+
+def _trust_anchors(octets: bytes, option: str = _CA_FILE) -> TrustAnchors:
+    try:
+        return TrustAnchors(parse_chain(octets, limit=_MAX_ANCHORS) if octets else ())
     except StirError as error:
-        raise failure("option_invalid", f"[verification] ca_file {ca_file}: {error}") from error
+        raise failure("option_invalid", f"{option}: {error}") from error
 
 
 _MAX_ANCHORS = 1000

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Settings:
     """Everything the file says, checked."""
 
     path: Path
+    text: str = field(repr=False)
     certificate_dir: Path
     public_cert_url: str
     certificate: str
@@ -59,18 +60,25 @@ class Settings:
 
 
 def load(path: Path) -> Settings:
-    """Read and check the file.
-
-    Errors: `settings_unreadable`, `settings_malformed`, `option_unknown`, `option_invalid`; the detail names file,
-    section, option and, where one is near, the option that was meant.
-    """
+    """Read and check the file. Errors: `settings_unreadable`, those of `parse`."""
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise failure("settings_unreadable", f"{path}: {error}") from error
+    return parse(path, text)
+
+
+def parse(path: Path, text: str) -> Settings:
+    """Check the text of the file at `path`.
+
+    Errors: `settings_malformed`, `option_unknown`, `option_invalid`; the detail names file, section, option and, where
+    one is near, the option that was meant.
+    """
+    try:
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise failure("settings_malformed", f"{path}: {error}") from error
-    return _settings(path, _checked(path, document))
+    return _settings(path, text, _checked(path, document))
 
 
 def _checked(path: Path, document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -101,7 +109,7 @@ def _meant(word: str, known: Any) -> str:
     return f"; it belongs to [{homes[0]}]" if homes else ""
 
 
-def _settings(path: Path, values: dict[str, dict[str, Any]]) -> Settings:
+def _settings(path: Path, text: str, values: dict[str, dict[str, Any]]) -> Settings:
     signing, verification, x5u, cache = values["signing"], values["verification"], values["x5u"], values["cache"]
     plan = NumberPlan(**values["numbers"])
     x5u_rules = X5uRules(frozenset(x5u["x5u_ports"]))
@@ -116,6 +124,7 @@ def _settings(path: Path, values: dict[str, dict[str, Any]]) -> Settings:
         raise failure("option_invalid", f"{path}: [cache] min_cache_lifetime exceeds max_cache_lifetime")
     return Settings(
         path=path,
+        text=text,
         certificate_dir=path.parent / signing["certificate_dir"],
         public_cert_url=url,
         certificate=signing["certificate"],

@@ -1,0 +1,1 @@
+"""Unit tests: the layout mirrors the package."""
