@@ -14,5 +14,6 @@ def extend():
     venv = os.environ.get("STIRSHAKEN_VENV", os.path.join(_ROOT, ".venv"))
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     for path in (_ROOT, os.path.join(venv, "lib", version, "site-packages")):
-        if path not in sys.path:
-            sys.path.insert(1, path)
+        if path in sys.path:
+            sys.path.remove(path)
+        sys.path.insert(1, path)

@@ -276,12 +276,15 @@ class FakeKsr:
         return taken
 
     def _refuse(self, reason: str) -> list[Any] | None:
+        self.violations.append(reason)
         if self.mode == "5.6":
             raise SystemError(reason)
         self.logs.append(("err", f"{reason}\n"))
         return None
 
     def _text(self, name: str, text: str) -> str:
+        if "\0" in text:
+            self.violations.append(f"{name}: NUL in {text!r}")
         if self.mode == "5.6" and "\0" in text:
             raise SystemError(f"{name}: embedded null character")
         try:
@@ -357,7 +360,7 @@ class FakeKsr:
         elif kind == "$avp":
             self.avp.setdefault(inner, []).append(value)
         elif name == "$fu" and isinstance(value, str):
-            self.headers_changed(f"{value}\r\n")
+            self.header_made("$fu", value)
             self.message.new_from_uri = value
         else:
             self.logs.append(("err", f"pseudo-variable {name!r} cannot be set\n"))
@@ -365,9 +368,18 @@ class FakeKsr:
         return 1
 
     def headers_changed(self, lines: str) -> None:
-        body = lines.removesuffix("\r\n").replace("\r\n", "")
-        if not lines.endswith("\r\n") or any(character in body for character in "\r\n\0"):
+        """What a peer wrote must not become a header line of its own."""
+        if not lines.endswith("\r\n"):
             self.violations.append(f"not whole header lines: {lines!r}")
+        for line in lines.removesuffix("\r\n").split("\r\n"):
+            name, colon, value = line.partition(": ")
+            if not colon or name not in ("Date", "Identity", "P-Asserted-Identity"):
+                self.violations.append(f"not a header of ours: {line!r}")
+            self.header_made(name, value)
+
+    def header_made(self, name: str, value: str) -> None:
+        if any(character in value for character in "\r\n\0"):
+            self.violations.append(f"{name} with a control character: {value!r}")
 
     # --- Hash tables --------------------------------------------------------------------------------------------
 

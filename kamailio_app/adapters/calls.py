@@ -76,7 +76,7 @@ class Calls:
             )
         return UNSIGNED
 
-    def verify(self, *, last_try: bool = False, tag: bool = True) -> int:
+    def verify(self, *, block: bool = False, last_try: bool = False, tag: bool = True) -> int:
         """Verify the request at hand: `VALID`, `PENDING`, `NOT_VALID` or `REJECT`; results say more.
 
         `tag`: put verstat into the request now; a resumed call does that per branch, by `tag()`.
@@ -87,7 +87,7 @@ class Calls:
         if request.method != "INVITE" or request.in_dialog:
             port.publish(_NOT_VERIFIED)
             return NOT_VALID
-        outcome = self.service.verify(request, last_try=last_try)
+        outcome = self.service.verify(request, block=block, last_try=last_try)
         if isinstance(outcome, Pending):
             port.publish({"x5u": " ".join(outcome.urls)})
             return PENDING

@@ -209,9 +209,12 @@ class Stirshaken:
         return self.calls.sign(attest.strip())
 
     @entry(NOT_VALID)
-    def stir_verify(self, _argument: str) -> int:
-        """1 valid, 2 a certificate is needed (park the call), 3 not valid but goes on, -1 to be answered with `code`."""
-        return self.calls.verify()
+    def stir_verify(self, wait: str) -> int:
+        """1 valid, 2 a certificate is needed (park the call), 3 not valid but goes on, -1 to be answered with `code`.
+
+        "block": never 2, this process fetches, for at most `fetch_timeout`.
+        """
+        return self.calls.verify(block=wait == "block")
 
     @entry(NOT_VALID)
     def stir_resume(self, _argument: str) -> int:

@@ -1,7 +1,8 @@
 """The validated credential: everything that is constant per certificate, checked once (RFC 8224 6.2 steps 3 and 4).
 
 Path validation is cryptography's X.509 verifier with extension policies for STI certificates, which have neither
-subjectAltName nor extendedKeyUsage (decision 9). Not checked: revocation.
+subjectAltName nor extendedKeyUsage (decision 9). Not checked: revocation (the STI-PA's CRL is not fetched yet);
+JWTClaimConstraints (RFC 8226 8, RFC 9118).
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ def validate(octets: bytes, anchors: TrustAnchors, now: float) -> Credential:
         for certificate in intermediates:
             check_validity(certificate, now)
         raise
+    _check_delegation(authority, chain[1:])
     return Credential(
         public_key=key,
         tnauthlist=authority,
@@ -100,6 +102,23 @@ def validate(octets: bytes, anchors: TrustAnchors, now: float) -> Credential:
         subject=signer.subject.rfc4514_string(),
         fingerprint=signer.fingerprint(SHA256()).hex(),
     )
+
+
+def _check_delegation(authority: TNAuthList, issuers: Iterable[x509.Certificate]) -> None:
+    """RFC 9060 4: an issuer that has a TNAuthList of its own passes on no more than that. Errors: `credential_untrusted`."""
+    for issuer in issuers:
+        own = _tnauthlist(issuer)
+        if own is not None:
+            if not own.encompasses(authority):
+                raise failure("credential_untrusted", "delegated more than the issuer has")
+            authority = own
+
+
+def _tnauthlist(certificate: x509.Certificate) -> TNAuthList | None:
+    for extension in certificate.extensions:
+        if extension.oid == tnauthlist.OID and isinstance(extension.value, x509.UnrecognizedExtension):
+            return tnauthlist.decode(extension.value.value)
+    return None
 
 
 def check_validity(certificate: x509.Certificate, now: float) -> None:

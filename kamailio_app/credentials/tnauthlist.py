@@ -40,6 +40,22 @@ class TNAuthList(NamedTuple):
         """May the holder sign for this number? A provider code speaks for all of its provider's numbers (VS-13)."""
         return bool(self.spcs) or tn in self.numbers or any(_within(tn, span) for span in self.ranges)
 
+    def encompasses(self, other: TNAuthList) -> bool:
+        """May the holder delegate to `other`? RFC 9060 4: no more than it has itself. Which numbers a provider code
+        speaks for is not known here, so it may delegate any.
+        """
+        last = [f"{int(span.start) + span.count - 1:0{len(span.start)}}" for span in other.ranges]
+        return set(other.spcs) <= set(self.spcs) and (
+            bool(self.spcs)
+            or (
+                all(map(self.covers, other.numbers))
+                and all(
+                    any(_within(span.start, mine) and _within(end, mine) for mine in self.ranges)
+                    for span, end in zip(other.ranges, last, strict=True)
+                )
+            )
+        )
+
 
 def _within(tn: str, span: TelephoneNumberRange) -> bool:
     return tn.isdigit() and len(tn) == len(span.start) and 0 <= int(tn) - int(span.start) < span.count

@@ -131,7 +131,7 @@ class Edge:
             )
             try:
                 probe.sendto(request.encode(), (self.host, self.port))
-                return probe.recv(4096).startswith(b"SIP/2.0 200")
+                return probe.recv(4096).startswith(b"SIP/2.0 ")
             except OSError:
                 return False
 

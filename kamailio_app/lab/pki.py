@@ -77,24 +77,29 @@ class Hierarchy:
         self.root = self._authority(f"{name} SHAKEN ROOT CA", None)
         self.intermediate = self._authority(f"{name} SHAKEN Issuing CA", self.root)
 
-    def service_provider(self, spec: ServiceProvider = ServiceProvider()) -> Issued:
-        """Issue a certificate."""
+    def service_provider(self, spec: ServiceProvider = ServiceProvider(), issuer: Issued | None = None) -> Issued:
+        """Issue a certificate; from a delegate's CA (`spec.ca` of its own) if `issuer` is given."""
+        issuer = issuer or self.intermediate
         key = ec.generate_private_key(spec.curve)
         name = _name(spec.common_name or f"SHAKEN {spec.spc}", "Lab Telephone Company")
-        builder = self._builder(name, self.intermediate.certificate.subject, key, spec.not_before, spec.not_after)
+        builder = self._builder(name, issuer.certificate.subject, key, spec.not_before, spec.not_after)
         builder = builder.add_extension(x509.BasicConstraints(ca=spec.ca, path_length=None), critical=True)
         builder = builder.add_extension(
-            _usage(digital_signature=spec.digital_signature, content_commitment=not spec.digital_signature),
+            _usage(
+                digital_signature=spec.digital_signature and not spec.ca,
+                content_commitment=not spec.digital_signature,
+                key_cert_sign=spec.ca,
+            ),
             critical=True,
         )
-        builder = _identifiers(builder, key, self.intermediate.key)
+        builder = _identifiers(builder, key, issuer.key)
         builder = builder.add_extension(x509.CertificatePolicies([x509.PolicyInformation(_POLICY, None)]), critical=False)
         if spec.with_tnauthlist:
             value = spec.tnauthlist if spec.tnauthlist is not None else TNAuthList(spcs=(spec.spc,))
             der = value if isinstance(value, bytes) else tnauthlist.encode(value)
             builder = builder.add_extension(x509.UnrecognizedExtension(tnauthlist.OID, der), critical=False)
-        certificate = builder.sign(self.intermediate.key, SHA256())
-        return Issued(certificate, key, (self.intermediate.certificate,))
+        certificate = builder.sign(issuer.key, SHA256())
+        return Issued(certificate, key, (issuer.certificate, *issuer.issuers))
 
     def web_server(self, names: Sequence[str]) -> Issued:
         """A TLS certificate for the repository; its root is the hierarchy's own, which a lab trusts for TLS too."""

@@ -27,17 +27,24 @@ class Option:
     def refusal(self, value: Any) -> str:
         """Why the option does not take this value; empty if it does."""
         wanted: Any = type(self.default)
-        if wanted is float and type(value) is int:
-            value = float(value)
-        if type(value) is not wanted:
-            return f"takes {_TYPES[wanted]}, not {json.dumps(value, default=str)}"
+        if type(value) is not wanted and not (wanted is float and type(value) is int):
+            return f"takes {_TYPES[wanted]}, not {_shown(value)}"
+        if wanted is str and not value.isprintable():
+            return "takes no control characters"
         if self.choices and value not in self.choices:
             return f"is one of {', '.join(self.choices)}, not {value!r}"
         if self.bounds and not self.bounds[0] <= value <= self.bounds[1]:
-            return f"lies between {self.bounds[0]:g} and {self.bounds[1]:g}, not {value}"
+            return f"lies between {self.bounds[0]:g} and {self.bounds[1]:g}, not {_shown(value)}"
         if wanted is list and not (value and all(type(item) is int and 0 < item < 65536 for item in value)):
             return "takes a list of ports"
         return ""
+
+
+def _shown(value: Any) -> str:
+    try:
+        return json.dumps(value, default=str)[:80]
+    except (ValueError, RecursionError):  # a number of 5000 digits
+        return "that"
 
 
 _TYPES: Final = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}

@@ -83,7 +83,7 @@ class Service:
         settings = settings_file.load(self._path)
         anchors = _read_anchors(settings.ca_file)
         trust = _trust_anchors(anchors)
-        # Looked at here, not with Python's ssl: that shares OpenSSL's state with Kamailio's tls and must not run before the fork
+        # Not with Python's ssl: that shares OpenSSL's state with Kamailio's tls and must not run before the fork
         _trust_anchors(_read_anchors(settings.fetch.tls_ca_file, _TLS_CA_FILE), _TLS_CA_FILE)
         keys = load_signers(settings.certificate_dir, settings.public_cert_url, self._clock(), self.keys)
         pairs = {name: (pair.key.decode("latin-1"), pair.chain.decode("latin-1")) for name, pair in keys.pairs.items()}
@@ -127,8 +127,8 @@ class Service:
 
     # --- Verification -------------------------------------------------------------------------------------------
 
-    def verify(self, request: Request, *, last_try: bool = False) -> Verified | Pending:
-        """Verify. Pending if a credential is missing, settings say `park`, and this is not the last try."""
+    def verify(self, request: Request, *, block: bool = False, last_try: bool = False) -> Verified | Pending:
+        """Verify. Pending if a credential is missing, settings say `park` and the caller does not say `block` or `last_try`."""
         now = self._clock()
         examination = sti_vs.examine(request, self.settings.verification, now=now)
         credentials: dict[str, Credential | StirError] = {}
@@ -142,7 +142,7 @@ class Service:
         if missing:
             if last_try:
                 credentials.update((url, failure("x5u_timeout", "the call waited long enough")) for url in missing)
-            elif self.settings.park:
+            elif self.settings.park and not block:
                 return Pending(tuple(missing))
             else:
                 credentials.update(self.fetch(missing))

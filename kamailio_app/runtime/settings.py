@@ -76,7 +76,7 @@ def parse(path: Path, text: str) -> Settings:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not TOML, a number of 5000 digits, brackets without end
         raise failure("settings_malformed", f"{path}: {error}") from error
     return _settings(path, text, _checked(path, document))
 

@@ -289,3 +289,17 @@ def test_one_flipped_octet_anywhere_ends_in_our_failure(original: x509.Certifica
         flipped = b"-----BEGIN CERTIFICATE-----\n" + encodebytes(octets) + b"-----END CERTIFICATE-----\n"
         with pytest.raises(UnsupportedCredential):
             validate(flipped + others, anchors(), NOW)
+
+
+def test_delegate_passes_on_no_more_than_it_has() -> None:
+    pki, numbers = hierarchy(), TNAuthList(ranges=(TelephoneNumberRange("12155550000", 100),))
+    delegate = pki.service_provider(ServiceProvider(ca=True, tnauthlist=numbers))
+    anchors = TrustAnchors([pki.root.certificate])
+
+    within = pki.service_provider(ServiceProvider(tnauthlist=TNAuthList(numbers=("12155550042",))), delegate)
+    assert validate(within.chain_pem, anchors, NOW).tnauthlist.numbers == ("12155550042",)
+
+    for beyond in (TNAuthList(numbers=("12155550100",)), TNAuthList(spcs=("1234",))):
+        issued = pki.service_provider(ServiceProvider(tnauthlist=beyond), delegate)
+        with refused("credential_untrusted"):
+            validate(issued.chain_pem, anchors, NOW)

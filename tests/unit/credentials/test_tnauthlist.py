@@ -148,3 +148,25 @@ def test_single_number_covers_itself() -> None:
 
 def test_empty_list_covers_nothing() -> None:
     assert not TNAuthList().covers("12155550121")
+
+
+NUMBERS = TNAuthList(ranges=(TelephoneNumberRange("12155550000", 100),), numbers=("12155551212",))
+
+
+@pytest.mark.parametrize(
+    ("issuer", "holder", "allowed"),
+    [
+        (SPC, SPC, True),
+        (SPC, NUMBERS, True),  # which numbers a provider code speaks for is not in the certificate
+        (SPC, TNAuthList(spcs=("5678",)), False),
+        (NUMBERS, SPC, False),
+        (NUMBERS, NUMBERS, True),
+        (NUMBERS, TNAuthList(numbers=("12155551212", "12155550099")), True),
+        (NUMBERS, TNAuthList(numbers=("12155550100",)), False),
+        (NUMBERS, TNAuthList(ranges=(TelephoneNumberRange("12155550010", 90),)), True),
+        (NUMBERS, TNAuthList(ranges=(TelephoneNumberRange("12155550010", 91),)), False),
+        (NUMBERS, TNAuthList(ranges=(TelephoneNumberRange("12155549999", 3),)), False),
+    ],
+)
+def test_holder_delegates_no_more_than_it_has(issuer: TNAuthList, holder: TNAuthList, allowed: bool) -> None:
+    assert issuer.encompasses(holder) is allowed

@@ -1,0 +1,141 @@
+"""A Kamailio with the product in it, without Kamailio, network and clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, cast
+
+import pytest
+
+from kamailio_app.adapters import kamailio
+from kamailio_app.adapters.kamailio import Stirshaken
+from kamailio_app.credentials.credential import Credential
+from kamailio_app.errors import StirError, failure
+from kamailio_app.runtime.fetcher import Download
+from kamailio_app.runtime.service import Service
+from tests.fake_ksr import FakeKsr, Message, Mode
+
+from ..builders import NOW, X5U, hierarchy, identity, pem, provider
+
+ENTRY_POINTS: Final = (
+    "stir_sign",
+    "stir_verify",
+    "stir_resume",
+    "stir_tag",
+    "stir_park",
+    "stir_unpark",
+    "stir_fetch",
+    "stir_next",
+)
+RESULTS: Final = ("token", "code", "phrase", "verstat", "attest", "origid")
+
+Answer = Download | StirError | Exception
+
+
+@dataclass
+class Clock:
+    now: float = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Web:
+    """What the fetcher finds under each URL, and what it was asked for."""
+
+    answers: dict[str, Answer] = field(default_factory=lambda: {X5U: Download(provider().chain_pem, "")})
+    asked: list[list[str]] = field(default_factory=list)
+    closed: int = 0
+
+    def fetch(self, urls: Iterable[str]) -> dict[str, Download | StirError]:
+        self.asked.append(list(urls))
+        found: dict[str, Download | StirError] = {}
+        for url in self.asked[-1]:
+            answer = self.answers.get(url, failure("x5u_unreachable"))
+            if isinstance(answer, Exception) and not isinstance(answer, StirError):
+                raise answer
+            found[url] = answer
+        return found
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = []
+    for section, options in sections.items():
+        lines += [f"[{section}]", *(f"{name} = {json.dumps(value)}" for name, value in options.items())]
+    return "\n".join(lines) + "\n"
+
+
+class World:
+    """Settings, a pair that signs, trust anchors, a repository, and one Kamailio with as many processes as are started."""
+
+    def __init__(self, mode: Mode, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = Clock()
+        self.ksr = FakeKsr(mode, self.clock)
+        self.web = Web()
+        self.directory = directory
+        self.path = directory / "stirshaken.toml"
+        self.certificates = directory / "certs"
+        (directory / "trusted.pem").write_bytes(pem(hierarchy().root.certificate))
+        provider().write(self.certificates, "sp1234")
+        self.settings()
+        monkeypatch.setattr(kamailio, "KSR", self.ksr)
+        service: Any = partial(Service, clock=self.clock, make_fetcher=cast("Any", lambda _rules: self.web))
+        monkeypatch.setattr(kamailio, "Service", service)
+        monkeypatch.setenv(kamailio.SETTINGS_VARIABLE, str(self.path))
+
+    def settings(self, **sections: Mapping[str, Any]) -> None:
+        """Write the settings file; `sections` are the deviations."""
+        values: dict[str, dict[str, Any]] = {
+            "signing": {"certificate_dir": "certs", "public_cert_url": "https://cr.example.test/{name}.pem"},
+            "verification": {"ca_file": "trusted.pem"},
+        }
+        for section, options in sections.items():
+            values.setdefault(section, {}).update(options)
+        self.path.write_text(toml(values), "utf-8")
+
+    def start(self, **sections: Mapping[str, Any]) -> Stirshaken:
+        """The first process of a Kamailio."""
+        if sections:
+            self.settings(**sections)
+        stir = Stirshaken(self.path)
+        assert stir.child_init(1) == 0
+        return stir
+
+    def process(self, first: Stirshaken) -> Stirshaken:
+        """Another process of the same Kamailio: forked before anything was reloaded."""
+        stir = Stirshaken(self.path)
+        stir.service.accepted = first.service.accepted
+        return stir
+
+    def call(self, *headers: tuple[str, bytes], **changes: Any) -> Message:
+        """The next message: an initial INVITE with these headers."""
+        self.ksr.message = Message(headers=list(headers), **changes)
+        return self.ksr.message
+
+    def signed_call(self, *headers: tuple[str, bytes], value: str | None = None, **changes: Any) -> Message:
+        """An INVITE with an Identity header that is right in everything."""
+        return self.call(("Identity", (value or identity()).encode()), *headers, **changes)
+
+    def at_hand(self, stir: Stirshaken) -> None:
+        """The credential of the signer has been fetched before."""
+        assert isinstance(stir.service.fetch([X5U])[X5U], Credential)
+
+    def results(self, *names: str) -> dict[str, str | int]:
+        return {name: self.ksr.var[f"stir_{name}"] for name in names or RESULTS}
+
+    def reload(self) -> None:
+        """What the operator does: kamcmd pv.shvSet stirshaken int N."""
+        epoch = self.ksr.shv["stirshaken"]
+        assert isinstance(epoch, int)
+        self.ksr.shv["stirshaken"] = epoch + 1
+
+    def internal_errors(self) -> list[str]:
+        return [line for _level, line in self.ksr.logs if "internal_error" in line]

@@ -1,0 +1,402 @@
+"""Calls, for any SIP server: what is put into the request, shown to the script, said in the log and returned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import pytest
+
+from kamailio_app import sip
+from kamailio_app.adapters.calls import Calls
+from kamailio_app.adapters.port import Level
+from kamailio_app.credentials.tnauthlist import TNAuthList
+from kamailio_app.errors import FAILED, NOT_VALIDATED, PASSED, failure
+from kamailio_app.lab.pki import ServiceProvider
+from kamailio_app.runtime.fetcher import Download
+from kamailio_app.runtime.service import Service
+from kamailio_app.sip import Request
+
+from ..builders import DATE, DEST, NOW, ORIG, ORIGID, X5U, hierarchy, identity, pem, provider, request
+from .support import Clock, Web, toml
+
+FROM = f"sip:+{ORIG}@orig.example.com;user=phone"
+OUR_X5U = "https://cr.example.test/sp1234.pem"
+
+
+class Port:
+    """A SIP server that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.snapshot = request()
+        self.level = 2
+        self.lines = ""
+        self.asserted: list[str] | None = None
+        self.from_uri: str | None = None
+        self.results: dict[str, str | int] = {}
+        self.said: list[tuple[str, str]] = []
+        self.known: set[str] = set()
+        self.table: dict[str, str] = {}
+
+    def request(self) -> Request:
+        return self.snapshot
+
+    def call_id(self) -> str:
+        return "a b\r\n@h"
+
+    def append_headers(self, lines: str) -> None:
+        self.lines += lines
+
+    def replace_asserted(self, values: Sequence[str]) -> None:
+        self.asserted = list(values)
+
+    def replace_from_uri(self, uri: str) -> None:
+        self.from_uri = uri
+
+    def publish(self, results: Mapping[str, str | int]) -> None:
+        self.results.update(results)
+
+    def log(self, level: Level, text: str) -> None:
+        self.said.append((level, text))
+
+    def logs(self, level: Level) -> bool:
+        return {"err": -1, "warn": 0, "info": 2}[level] <= self.level
+
+    def once(self, what: str) -> bool:
+        fresh = what not in self.known
+        self.known.add(what)
+        return fresh
+
+    def get(self, key: str) -> str | None:
+        return self.table.get(key)
+
+    def put(self, key: str, value: str, lifetime: int) -> None:
+        self.table[key] = value
+
+
+class Desk:
+    """The calls of one process with everything at hand."""
+
+    def __init__(self, directory: Path, **sections: Mapping[str, Any]) -> None:
+        values: dict[str, dict[str, Any]] = {
+            "signing": {"certificate_dir": "certs", "public_cert_url": "https://cr.example.test/{name}.pem"},
+            "verification": {"ca_file": "trusted.pem"},
+        }
+        for section, options in sections.items():
+            values.setdefault(section, {}).update(options)
+        (directory / "stirshaken.toml").write_text(toml(values))
+        (directory / "trusted.pem").write_bytes(pem(hierarchy().root.certificate))
+        provider().write(directory / "certs", "sp1234")
+        self.clock, self.web, self.port = Clock(), Web(), Port()
+        make_fetcher = cast("Any", lambda _rules: self.web)
+        service = Service(directory / "stirshaken.toml", self.port, clock=self.clock, make_fetcher=make_fetcher)
+        service.fetch([X5U])
+        self.service = service
+        self.calls = Calls(service, self.port)
+
+    def sign(self, attest: str = "", **changes: Any) -> int:
+        self.port.snapshot = request(**changes)
+        return self.calls.sign(attest)
+
+    def verify(self, *, last_try: bool = False, tag: bool = True, **changes: Any) -> int:
+        self.port.snapshot = request(**changes)
+        return self.calls.verify(last_try=last_try, tag=tag)
+
+    def line(self) -> str:
+        ((level, text),) = self.port.said
+        assert level == "info"
+        return text
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+# --- Signing ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_signed_is_valid_at_the_other_side(desk: Desk) -> None:
+    desk.web.answers[OUR_X5U] = Download(provider().chain_pem, "")
+    desk.service.fetch([OUR_X5U])
+    assert desk.sign("A") == 1
+    date, value, nothing = desk.port.lines.split("\r\n")
+    assert date == f"Date: {DATE}"
+    assert nothing == ""
+    assert desk.verify(identity=(value.removeprefix("Identity: "),)) == 1
+    assert desk.port.results["attest"] == "A"
+
+
+def test_signed_call_is_shown_and_said(desk: Desk) -> None:
+    assert desk.sign("B", date=DATE) == 1
+    assert desk.port.lines.startswith("Identity: ")
+    origid = desk.port.results["origid"]
+    assert desk.port.results == {"token": "", "attest": "B", "origid": origid}
+    line, _, took = desk.line().rpartition(" us=")
+    assert line == f"sign call-id=a\\x20b\\x0d\\x0a@h result=signed attest=B orig={ORIG} dest={DEST} origid={origid}"
+    assert took.isdigit()
+
+
+def test_every_call_has_an_origid_of_its_own(desk: Desk) -> None:
+    seen = set()
+    for _ in range(20):
+        desk.sign()
+        seen.add(desk.port.results["origid"])
+    assert len(seen) == 20
+
+
+@pytest.mark.parametrize(
+    ("attest", "changes", "token"),
+    [
+        ("a", {}, "attest_unknown"),
+        ("AA", {}, "attest_unknown"),
+        ("", {"method": "ACK"}, "request_not_signed"),
+        ("", {"in_dialog": True}, "request_not_signed"),
+        ("", {"identity": (identity(),)}, "identity_present"),
+        ("", {"from_uri": "sip:alice@x"}, "orig_missing"),
+        ("", {"to_uri": "sip:bob@x"}, "dest_missing"),
+        ("", {"date": "yesterday"}, "date_malformed"),
+        ("", {"date": "Tue, 14 Nov 2023 22:11:20 GMT"}, "date_stale"),
+        ("", {"date": "Tue, 14 Nov 2023 22:15:20 GMT"}, "date_in_future"),
+    ],
+)
+def test_call_that_cannot_be_signed_goes_on_as_it_is(desk: Desk, attest: str, changes: dict[str, Any], token: str) -> None:
+    assert desk.sign(attest, **changes) == 2
+    assert desk.port.results == {"token": token, "attest": "", "origid": ""}
+    assert desk.port.lines == ""
+    assert desk.line().startswith(f"sign call-id=a\\x20b\\x0d\\x0a@h result=unsigned token={token}")
+
+
+def test_pinned_pair_that_has_expired_signs_nothing(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, signing={"certificate": "sp1234"})
+    desk.clock.now = provider().certificate.not_valid_after_utc.timestamp()
+    assert desk.sign() == 2
+    assert desk.port.results["token"] == "certificate_expired"
+
+
+def test_missing_certificate_is_said_once(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, signing={"certificate": "sp9999"}, log={"calls": False})
+    for _ in range(3):
+        assert desk.sign() == 2
+        assert desk.port.results["token"] == "certificate_none"
+    assert desk.port.said == [("warn", "calls pass unsigned: certificate_none: no pair sp9999")]
+
+
+def test_peers_text_in_a_reason_is_made_safe(desk: Desk) -> None:
+    assert desk.sign(from_uri="sip:a\r\nb\0\u00e9@x") == 2
+    assert desk.line().endswith("token=orig_missing: sip:a\\x0d\\x0ab\\x00\\xe9@x")
+
+
+@pytest.mark.parametrize(("calls", "level", "lines"), [(True, 2, 3), (False, 2, 0), (True, 1, 0)])
+def test_lines_about_calls_can_be_turned_off(tmp_path: Path, calls: bool, level: int, lines: int) -> None:
+    desk = Desk(tmp_path, log={"calls": calls})
+    desk.port.level = level
+    assert (desk.sign(), desk.sign("x"), desk.verify()) == (1, 2, 3)
+    assert len(desk.port.said) == lines
+
+
+# --- Verifying --------------------------------------------------------------------------------------------------
+
+NO_VERSTAT: dict[str, str | int] = {"code": 0, "phrase": "", "verstat": "", "attest": "", "origid": ""}
+
+
+def test_valid_call(desk: Desk) -> None:
+    assert desk.verify(identity=(identity(),)) == 1
+    assert desk.port.results == {**NO_VERSTAT, "token": "", "verstat": PASSED, "attest": "A", "origid": ORIGID}
+    assert desk.port.from_uri == f"sip:+{ORIG};verstat={PASSED}@orig.example.com;user=phone"
+    line, _, took = desk.line().rpartition(" us=")
+    assert line == (
+        f"verify call-id=a\\x20b\\x0d\\x0a@h result=valid verstat={PASSED} attest=A orig={ORIG} dest={DEST} origid={ORIGID} "
+        f"x5u={X5U} spc=1234"
+    )
+    assert took.isdigit()
+
+
+@pytest.mark.parametrize("changes", [{"method": "BYE"}, {"method": "ACK"}, {"in_dialog": True}, {"method": ""}])
+def test_only_initial_invites_are_verified(desk: Desk, changes: dict[str, Any]) -> None:
+    assert desk.verify(identity=("x",), **changes) == 3
+    assert desk.port.results == {**NO_VERSTAT, "token": "request_not_signed"}
+    assert (desk.port.said, desk.port.from_uri, desk.port.asserted) == ([], None, None)
+
+
+STALE = identity(claims={"iat": NOW - 61})
+FORGED = identity(key=hierarchy().intermediate.key)
+UNREACHABLE = "https://cr.example.test/unreachable.pem"
+
+
+class Failed(NamedTuple):
+    headers: tuple[str, ...]
+    token: str
+    verstat: str
+    code: int
+    phrase: str
+
+
+FAILURES = [
+    Failed((STALE,), "iat_stale", NOT_VALIDATED, 403, "Stale Date"),
+    Failed((identity(parameters=f";info=<{X5U}>;ppt=div"),), "ppt_unsupported", NOT_VALIDATED, 428, "Use Identity Header"),
+    Failed((), "identity_missing", NOT_VALIDATED, 428, "Use Identity Header"),
+    Failed(
+        (identity(jose={"x5u": UNREACHABLE}, parameters=f";info=<{UNREACHABLE}>"),),
+        "x5u_unreachable",
+        NOT_VALIDATED,
+        436,
+        "Bad Identity Info",
+    ),
+    Failed((FORGED,), "signature_invalid", FAILED, 438, "Invalid Identity Header"),
+    Failed(("\0",), "identity_malformed", NOT_VALIDATED, 438, "Invalid Identity Header"),
+]
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_failed_call_is_tagged_and_goes_on(desk: Desk, case: Failed) -> None:
+    desk.service.fetch([UNREACHABLE])
+    assert desk.verify(identity=case.headers) == 3
+    results = desk.port.results
+    assert (results["token"], results["verstat"], results["code"], results["phrase"]) == (case.token, case.verstat, 0, "")
+    assert desk.port.from_uri == f"sip:+{ORIG};verstat={case.verstat}@orig.example.com;user=phone"
+    assert f" result=failed token={case.token} code={case.code} verstat={case.verstat}" in desk.line()
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_failed_call_is_answered_where_that_is_wanted(tmp_path: Path, case: Failed) -> None:
+    desk = Desk(tmp_path, verification={"failure_action": "reject", "require_identity": True})
+    desk.service.fetch([UNREACHABLE])
+    assert desk.verify(identity=case.headers) == -1
+    results = desk.port.results
+    assert (results["token"], results["verstat"], results["code"], results["phrase"]) == (
+        case.token,
+        "",
+        case.code,
+        case.phrase,
+    )
+    assert (desk.port.from_uri, desk.port.asserted) == (None, None)
+    assert f" result=failed token={case.token} code={case.code} answer={case.code}" in desk.line()
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_failed_call_is_only_observed_where_that_is_wanted(tmp_path: Path, case: Failed) -> None:
+    desk = Desk(tmp_path, verification={"failure_action": "observe"})
+    desk.service.fetch([UNREACHABLE])
+    assert desk.verify(identity=case.headers) == 3
+    results = desk.port.results
+    assert (results["token"], results["verstat"], results["code"]) == (case.token, "", 0)
+    assert (desk.port.from_uri, desk.port.asserted) == (None, None)
+
+
+def test_refused_credential_is_said(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, verification={"ca_file": ""})
+    assert desk.verify(identity=(identity(),)) == 3
+    assert desk.port.results["token"] == "credential_untrusted"
+    assert desk.port.results["verstat"] == FAILED
+    assert "spc=" not in desk.line()
+    assert desk.line().endswith(": no trust anchors")
+
+
+def test_providers_of_a_credential_are_all_said(desk: Desk) -> None:
+    issued = hierarchy().service_provider(ServiceProvider(tnauthlist=TNAuthList(spcs=("1234", "567A"))))
+    desk.web.answers[X5U] = Download(issued.chain_pem, "")
+    desk.service.fetch([X5U])
+    assert desk.verify(identity=(identity(key=issued.key),)) == 1
+    assert " spc=1234,567A " in desk.line()
+
+
+def test_pending_call_is_left_alone(desk: Desk) -> None:
+    other = "https://cr.example.test/other.pem"
+    two = identity(jose={"x5u": other}, parameters=f";info=<{other}>")
+    assert desk.verify(identity=(identity(), two)) == 2
+    assert desk.port.results == {"x5u": other}
+    assert (desk.port.said, desk.port.from_uri, desk.port.asserted) == ([], None, None)
+
+
+def test_resumed_call_is_decided_with_what_is_there(desk: Desk) -> None:
+    other = "https://cr.example.test/other.pem"
+    two = identity(jose={"x5u": other}, parameters=f";info=<{other}>")
+    assert desk.verify(last_try=True, identity=(two,)) == 3
+    assert desk.port.results["token"] == "x5u_timeout"
+    assert desk.verify(last_try=True, identity=(identity(), two)) == 1
+
+
+def test_resumed_call_is_not_tagged_yet(desk: Desk) -> None:
+    assert desk.verify(last_try=True, tag=False, identity=(identity(),)) == 1
+    assert desk.port.results["verstat"] == PASSED
+    assert (desk.port.from_uri, desk.port.asserted) == (None, None)
+
+
+def test_origid_of_a_peer_is_shown_and_said_safely(desk: Desk) -> None:
+    assert desk.verify(identity=(identity(claims={"origid": "a\r\nb \u00e9"}),)) == 1
+    assert desk.port.results["origid"] == "a\\x0d\\x0ab\\x20\\xe9"
+    assert desk.line().isascii()
+    assert desk.line().isprintable()
+
+
+# --- verstat ----------------------------------------------------------------------------------------------------
+
+SPOOFED = f";verstat={PASSED}"
+
+
+@pytest.mark.parametrize(
+    ("asserted", "expected"),
+    [
+        (["<sip:+1@x>"], [f"<sip:+1;verstat={FAILED}@x>"]),
+        (["<tel:+1>"], [f"<tel:+1;verstat={FAILED}>"]),
+        (["<sip:+1@x>, <tel:+1>"], [f"<sip:+1;verstat={FAILED}@x>, <tel:+1;verstat={FAILED}>"]),
+        (["<sip:+1@x>", "<tel:+1>"], [f"<sip:+1;verstat={FAILED}@x>", f"<tel:+1;verstat={FAILED}>"]),
+        ([f"<sip:+1{SPOOFED}@x>"], [f"<sip:+1;verstat={FAILED}@x>"]),
+        ([f"<sip:+1@x>{SPOOFED}"], [f"<sip:+1;verstat={FAILED}@x>"]),
+        (["<sip:alice@x>"], None),
+        ([f"<sip:alice{SPOOFED}@x>"], ["<sip:alice@x>"]),
+    ],
+)
+def test_verstat_goes_on_every_asserted_identity(desk: Desk, asserted: list[str], expected: list[str] | None) -> None:
+    desk.port.snapshot = request(asserted=tuple(asserted))
+    desk.calls.tag(FAILED)
+    assert desk.port.asserted == expected
+    assert desk.port.from_uri is None  # never both
+
+
+@pytest.mark.parametrize("asserted", [[], ["<sip:+1@x>"]])
+def test_what_is_spoofed_on_from_never_stays(desk: Desk, asserted: list[str]) -> None:
+    desk.port.snapshot = request(asserted=tuple(asserted), from_uri=f"sip:+{ORIG}{SPOOFED}@x")
+    desk.calls.tag(FAILED)
+    assert desk.port.from_uri == (f"sip:+{ORIG}@x" if asserted else f"sip:+{ORIG};verstat={FAILED}@x")
+
+
+def test_nothing_is_said_and_nothing_spoofed_stays_when_observing(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, verification={"failure_action": "observe"})
+    asserted = (f"<sip:+1{SPOOFED}@x>", f"<tel:+1{SPOOFED.upper()}>")
+    assert desk.verify(identity=("x",), from_uri=f"sip:+{ORIG}{SPOOFED}@x", asserted=asserted) == 3
+    assert desk.port.asserted == ["<sip:+1@x>", "<tel:+1>"]
+    assert desk.port.from_uri == f"sip:+{ORIG}@x"
+
+
+def test_request_without_verstat_is_not_touched_when_there_is_nothing_to_say(desk: Desk) -> None:
+    desk.port.snapshot = request(asserted=("<sip:+1@x>",))
+    desk.calls.tag("")
+    assert (desk.port.from_uri, desk.port.asserted) == (None, None)
+
+
+def test_more_asserted_identities_than_are_looked_at_are_dropped(desk: Desk) -> None:
+    desk.port.snapshot = request(asserted=("<sip:alice@x>",) * 4 + (f"<tel:+1{SPOOFED}>",))
+    desk.calls.tag("")
+    assert desk.port.asserted == ["<sip:alice@x>"] * 4
+
+
+def test_snapshot_that_is_at_hand_is_not_taken_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[sip.Request] = []
+
+    def take() -> sip.Request:
+        taken.append(request(identity=(identity(),)))
+        return taken[-1]
+
+    monkeypatch.setattr(desk.port, "request", take)
+    assert desk.calls.verify() == 1
+    assert len(taken) == 1
+
+
+def test_remembered_failure_of_a_repository_is_that_calls_failure(desk: Desk) -> None:
+    desk.web.answers[X5U] = failure("x5u_http_status", "404")
+    desk.service.fetch([X5U])
+    assert desk.verify(identity=(identity(),)) == 3
+    assert desk.port.results["token"] == "x5u_http_status"

@@ -1,0 +1,806 @@
+"""The handler inside Kamailio: entry points that never fail, reload, parked calls, text that is no text."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from kamailio_app.adapters import kamailio
+from kamailio_app.adapters.kamailio import Stirshaken
+from kamailio_app.errors import SettingsRefused, failure
+from kamailio_app.lab.pki import ServiceProvider, expired
+from tests.fake_ksr import FakeKsr, Mode
+
+from ..builders import DATE, NOW, ORIG, ORIGID, X5U, hierarchy, identity, passport, provider
+from .support import ENTRY_POINTS, World
+
+SPOOFED = "TN-Validation-Passed"
+FROM = f"sip:+{ORIG}@orig.example.com;user=phone"
+NOT_UTF_8 = b"caf\xe9 \xff\xfe"
+
+
+def act(stir: Stirshaken, entry: str, *arguments: Any) -> int:
+    """Call as Kamailio does. Anything but an int other than 0 would end the routing script or poison the process."""
+    code = getattr(stir, entry)(object(), *arguments)
+    assert type(code) is int
+    assert code != 0
+    return code
+
+
+# --- Every entry point ------------------------------------------------------------------------------------------
+
+
+def test_call_is_signed(world: World) -> None:
+    stir = world.start()
+    message = world.call()
+    assert act(stir, "stir_sign", "A") == 1
+    (value,) = message.leaving("Identity")
+    assert value.endswith(";info=<https://cr.example.test/sp1234.pem>;alg=ES256;ppt=shaken")
+    assert message.leaving("Date") == [DATE]
+    assert world.results("token", "attest") == {"token": "", "attest": "A"}
+    assert f"origid={world.results('origid')['origid']} " in world.ksr.log_text("info")
+
+
+def test_call_that_has_a_date_keeps_it(world: World) -> None:
+    stir = world.start()
+    message = world.call(("Date", DATE.encode()))
+    assert act(stir, "stir_sign") == 1
+    assert message.leaving("Date") == [DATE]
+    assert message.appended[0].startswith("Identity: ")
+
+
+def test_header_of_ours_is_not_seen_before_the_message_leaves(world: World) -> None:
+    stir = world.start()
+    world.call()
+    act(stir, "stir_sign")
+    assert world.ksr.hdr.get("Identity") is None
+
+
+@pytest.mark.parametrize("argument", ["", "<null>", " ", None, 1, b"A"])
+def test_without_attestation_that_of_the_settings_is_used(world: World, argument: object) -> None:
+    stir = world.start(signing={"attest_level": "B"})
+    world.call()
+    assert act(stir, "stir_sign", argument) == 1
+    assert world.results("attest") == {"attest": "B"}
+
+
+def test_unknown_attestation_leaves_the_call_unsigned(world: World) -> None:
+    stir = world.start()
+    message = world.call()
+    assert act(stir, "stir_sign", "D") == 2
+    assert world.results("token", "attest", "origid") == {"token": "attest_unknown", "attest": "", "origid": ""}
+    assert message.appended == []
+
+
+def test_valid_call_is_tagged(world: World) -> None:
+    stir = world.start()
+    world.at_hand(stir)
+    message = world.signed_call()
+    assert act(stir, "stir_verify") == 1
+    assert world.results() == {
+        "token": "",
+        "code": 0,
+        "phrase": "",
+        "verstat": "TN-Validation-Passed",
+        "attest": "A",
+        "origid": ORIGID,
+    }
+    assert message.new_from_uri == f"sip:+{ORIG};verstat=TN-Validation-Passed@orig.example.com;user=phone"
+
+
+def test_call_without_identity_goes_on(world: World) -> None:
+    stir = world.start()
+    world.call()
+    assert act(stir, "stir_verify") == 3
+    assert world.results("token", "verstat") == {"token": "identity_missing", "verstat": "No-TN-Validation"}
+
+
+def test_call_to_be_refused_names_code_and_phrase(world: World) -> None:
+    stir = world.start(verification={"failure_action": "reject"})
+    world.signed_call(value=identity(claims={"iat": NOW - 100}))
+    assert act(stir, "stir_verify") == -1
+    assert world.results("code", "phrase") == {"code": 403, "phrase": "Stale Date"}
+
+
+def test_call_whose_credential_is_missing_is_pending(world: World) -> None:
+    stir = world.start()
+    message = world.signed_call()
+    assert act(stir, "stir_verify") == 2
+    assert world.results("x5u") == {"x5u": X5U}
+    assert (message.appended, message.removed, message.new_from_uri) == ([], set(), None)
+
+
+def test_parked_call_is_never_pending_again(world: World) -> None:
+    stir = world.start()
+    message = world.signed_call()
+    assert act(stir, "stir_resume") == 3
+    assert world.results("token") == {"token": "x5u_timeout"}
+    assert message.new_from_uri is None  # that is for the branch route
+
+
+def test_branch_of_a_parked_call_is_tagged(world: World) -> None:
+    stir = world.start()
+    message = world.signed_call()
+    assert act(stir, "stir_tag", "No-TN-Validation") == 1
+    assert message.new_from_uri == f"sip:+{ORIG};verstat=No-TN-Validation@orig.example.com;user=phone"
+
+
+@pytest.mark.parametrize("argument", ["", None, "<null>"])
+def test_branch_that_is_to_say_nothing_loses_what_was_spoofed(world: World, argument: str | None) -> None:
+    stir = world.start()
+    message = world.call(from_uri=f"sip:+{ORIG};verstat={SPOOFED}@x".encode())
+    assert act(stir, "stir_tag", argument) == 1
+    assert message.new_from_uri == f"sip:+{ORIG}@x"
+
+
+@pytest.mark.parametrize("entry", ENTRY_POINTS)
+@pytest.mark.parametrize(
+    "arguments",
+    [(), (None,), ("<null>",), (b"bytes",), (-1,), ("",), (" ",), ("1:2",), ("1:2 ",), ("x",), ("\N{SNOWMAN}",), ("a" * 9000,)],
+    ids=repr,
+)
+def test_odd_arguments_end_in_a_code(world: World, entry: str, arguments: tuple[object, ...]) -> None:
+    stir = world.start()
+    world.call()
+    act(stir, entry, *arguments)
+    assert world.internal_errors() == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "code"),
+    [
+        ("stir_sign", 2),
+        ("stir_verify", 3),
+        ("stir_resume", 3),
+        ("stir_tag", -1),
+        ("stir_park", -1),
+        ("stir_unpark", -1),
+        ("stir_fetch", -1),
+        ("stir_next", -1),
+    ],
+)
+def test_defect_is_said_on_one_line_and_the_call_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch, entry: str, code: int
+) -> None:
+    stir = world.start()
+    world.call()
+
+    def broken(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("boom\r\n\0\N{SNOWMAN}\udcff")
+
+    monkeypatch.setattr(stir.calls, "sign", broken)
+    monkeypatch.setattr(stir.calls, "verify", broken)
+    monkeypatch.setattr(stir.calls, "tag", broken)
+    monkeypatch.setattr(stir, "_change_waiting", broken)
+    monkeypatch.setattr(stir, "_waiting", ["no:number"] if entry == "stir_next" else [])
+    assert act(stir, entry, "1:2 https://h/") == code
+    (line,) = world.internal_errors()
+    assert line.startswith(f"stirshaken: internal_error in {entry}: Traceback (most recent call last):")
+    assert "test_kamailio.py" in line or entry == "stir_next"
+    assert ("ValueError" if entry == "stir_next" else "RuntimeError: boom") in line
+
+
+def test_results_of_an_earlier_call_do_not_outlive_a_defect(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    stir = world.start()
+    world.at_hand(stir)
+    world.signed_call()
+    assert act(stir, "stir_verify") == 1
+
+    def broken(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(stir.service, "verify", broken)
+    assert act(stir, "stir_resume") == 3
+    assert world.results() == {
+        "token": "internal_error",
+        "code": 0,
+        "phrase": "",
+        "verstat": "",
+        "attest": "",
+        "origid": "",
+    }
+
+
+# --- What a peer may send ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "place", ["from_uri", "to_uri", "request_uri", "to_tag", "call_id", "P-Asserted-Identity", "Identity", "Date"]
+)
+@pytest.mark.parametrize("entry", ["stir_sign", "stir_verify", "stir_resume"])
+def test_text_that_is_no_utf_8_is_no_defect(world: World, entry: str, place: str) -> None:
+    stir = world.start()
+    if place[0].islower():
+        world.call(**{place: NOT_UTF_8})
+    else:
+        world.call((place, NOT_UTF_8), (place, NOT_UTF_8))
+    act(stir, entry, "A")
+    assert world.internal_errors() == []
+
+
+def test_display_name_that_is_no_utf_8_does_not_hide_the_caller(world: World) -> None:
+    stir = world.start()
+    world.at_hand(stir)
+    message = world.signed_call(("P-Asserted-Identity", b'"Caf\xe9" <sip:+%s@orig.example.com>' % ORIG.encode()))
+    assert act(stir, "stir_verify") == 1
+    assert message.leaving("P-Asserted-Identity") == [
+        f'"Caf\ufffd" <sip:+{ORIG};verstat=TN-Validation-Passed@orig.example.com>'
+    ]
+
+
+def test_identity_that_is_no_utf_8_does_not_hide_the_next_one(world: World) -> None:
+    stir = world.start()
+    world.at_hand(stir)
+    world.call(("Identity", NOT_UTF_8), ("Identity", identity().encode()))
+    assert act(stir, "stir_verify") == 1
+
+
+def test_request_that_is_no_utf_8_is_still_in_its_dialog(world: World) -> None:
+    stir = world.start()
+    world.call(to_tag=b"tag", from_uri=NOT_UTF_8)
+    assert act(stir, "stir_sign") == 2
+    assert world.results("token") == {"token": "request_not_signed"}
+
+
+@pytest.mark.parametrize("entry", ["stir_verify", "stir_tag"])
+@pytest.mark.parametrize(
+    ("asserted", "leaving"),
+    [
+        (b"<sip:+12155550121@x;a=\0;verstat=TN-Validation-Passed>", "<sip:+12155550121@x;a= >"),
+        (b"<sip:+12155550121@x>\r\n ;verstat=TN-Validation-Passed", "<sip:+12155550121@x>  "),
+        (b"<sip:+12155550121@x>;verstat\n  ;q", "<sip:+12155550121@x>   ;q"),
+    ],
+)
+def test_nul_and_line_ends_do_not_save_a_spoofed_verstat(world: World, entry: str, asserted: bytes, leaving: str) -> None:
+    stir = world.start(verification={"failure_action": "observe"})
+    message = world.call(("P-Asserted-Identity", asserted), from_uri=b"sip:+1\0;verstat=TN-Validation-Passed@x")
+    act(stir, entry, "")
+    assert message.leaving("P-Asserted-Identity") == [leaving]
+    assert message.new_from_uri == "sip:+1 @x"
+    assert world.internal_errors() == []
+
+
+def test_more_asserted_identities_than_are_looked_at_do_not_pass(world: World) -> None:
+    stir = world.start(verification={"failure_action": "observe"})
+    honest = [("P-Asserted-Identity", b"<sip:alice@x>")] * 4
+    message = world.call(*honest, ("P-Asserted-Identity", b"<sip:+12155550121;verstat=TN-Validation-Passed@x>"))
+    act(stir, "stir_verify")
+    assert message.leaving("P-Asserted-Identity") == ["<sip:alice@x>"] * 4
+
+
+def test_too_many_identity_headers_are_seen_as_too_many(world: World) -> None:
+    stir = world.start()
+    world.call(*[("Identity", b"x")] * 30)
+    act(stir, "stir_verify")
+    assert world.results("token") == {"token": "identity_too_many"}
+
+
+PIECES = st.sampled_from(
+    [
+        b"\0", b"\r\n ", b"\r\n\t", b"\n", b"\r", b"\r\nX: y", b"\xe9", b"\xff", b"\xed\xa0\x80", b"\xf0\x9f\x98\x80",
+        b"\\", b'"', b"<", b">", b";", b",", b"@", b"sip:", b"tel:", b"+12155550121", b"12155550131", b"alice", b" ", b".",
+        b"verstat=", b";verstat=TN-Validation-Passed", b"urn:service:sos", b"%00", b"%0d%0a", b"\x7f", b"\x1b[2J", b"=",
+        b"INVITE", DATE.encode(), passport().encode(), passport(claims={"origid": "a\r\nb\0\x1b\u00e9"}).encode(),
+        f";info=<{X5U}>;alg=ES256;ppt=shaken".encode(), identity(jose={"x5u": "https://h/"}, parameters=";info=<https://h/>").encode(),
+    ]
+)  # fmt: skip
+TEXT = st.one_of(st.binary(max_size=40), st.lists(PIECES, max_size=8).map(b"".join))
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    entry=st.sampled_from(["stir_sign", "stir_verify", "stir_resume", "stir_tag"]),
+    headers=st.lists(st.tuples(st.sampled_from(["Identity", "P-Asserted-Identity", "Date", "identity"]), TEXT), max_size=6),
+    uris=st.dictionaries(st.sampled_from(["from_uri", "to_uri", "request_uri", "call_id", "to_tag"]), TEXT),
+)
+@example(entry="stir_verify", headers=[("Identity", passport(claims={"origid": "a\r\nb\0\x1b\u00e9"}).encode())], uris={})
+@example(entry="stir_verify", headers=[("P-Asserted-Identity", b"<tel:+1>\0")], uris={"from_uri": b"tel:+1\0"})
+def test_whatever_a_peer_sends_ends_in_a_code_and_in_one_line(
+    world: World, entry: str, headers: list[tuple[str, bytes]], uris: dict[str, bytes]
+) -> None:
+    stir = STARTED.get(world) or STARTED.setdefault(world, world.start())
+    world.ksr.logs.clear()
+    world.call(*headers, **uris)
+    act(stir, entry, "" if entry != "stir_tag" else "No-TN-Validation")
+    # Not in the end only: the example that did it is to be shown
+    assert world.internal_errors() == []
+    assert world.ksr.violations == []
+    for _level, line in world.ksr.logs:
+        assert line.endswith("\n")
+        assert line[:-1].isascii()
+        assert line[:-1].isprintable()
+
+
+STARTED: dict[World, Stirshaken] = {}
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    yield
+    STARTED.clear()
+
+
+# --- What is said -----------------------------------------------------------------------------------------------
+
+
+def test_without_certificate_it_is_said_once_and_not_per_call(world: World) -> None:
+    for path in world.certificates.iterdir():
+        path.unlink()
+    first = world.start()
+    second = world.process(first)
+    for stir in (first, second, first):
+        world.call()
+        assert act(stir, "stir_sign") == 2
+        assert world.results("token") == {"token": "certificate_none"}
+    assert world.ksr.log_text().count("certificate_none") == 1
+    world.reload()
+    for stir in (first, second, first):
+        act(stir, "stir_sign")
+    assert world.ksr.log_text().count("certificate_none") == 2
+
+
+def test_main_process_says_what_signs(world: World) -> None:
+    stir = world.start()
+    assert world.ksr.logs == []
+    assert stir.child_init(0) == 0
+    ((level, line),) = world.ksr.logs
+    assert level == "info"
+    assert "signing with sp1234 spc=1234 x5u=https://cr.example.test/sp1234.pem fingerprint=" in line
+    assert line.endswith("; 1 trust anchors\n")
+
+
+def test_main_process_says_what_is_unsafe_refused_and_missing(world: World) -> None:
+    (world.certificates / "sp1234.key").write_bytes(b"garbage")
+    (world.certificates / "caf\udce9.key").touch(0o600)
+    stir = world.start(x5u={"relax_x5u_private_addresses": True}, signing={"certificate": "caf\u00e9"})
+    assert stir.child_init(0) == 0
+    assert "UNSAFE: [x5u] relax_x5u_private_addresses is on" in world.ksr.log_text("warn")
+    assert "pair sp1234 refused: key_malformed: sp1234.key; not used" in world.ksr.log_text("err")
+    assert "pair caf\\xdce9 refused: pair_incomplete" in world.ksr.log_text("err")
+    assert "calls pass unsigned: certificate_none: no pair caf\\xe9; 1 trust anchors" in world.ksr.log_text("warn")
+
+
+@pytest.mark.parametrize(("debug", "lines"), [(3, 1), (2, 1), (1, 0), (-1, 0)])
+def test_line_that_nobody_would_see_is_not_made(world: World, debug: int, lines: int) -> None:
+    stir = world.start()
+    world.ksr.debug = debug
+    world.call()
+    act(stir, "stir_sign")
+    assert len(world.ksr.logs) == lines
+
+
+# --- Reload -----------------------------------------------------------------------------------------------------
+
+
+def fingerprint(stir: Stirshaken) -> str:
+    return stir.service.signer().fingerprint
+
+
+def renew(world: World) -> None:
+    """A new pair, issued later than the one in use."""
+    hierarchy().service_provider(ServiceProvider(spc="5678", not_before=NOW - 60)).write(world.certificates, "sp5678")
+
+
+def test_first_call_after_a_reload_uses_the_new_key(world: World) -> None:
+    stir = world.start()
+    renew(world)
+    message = world.call()
+    act(stir, "stir_sign")
+    assert "sp1234.pem" in message.leaving("Identity")[0]
+    world.reload()
+    message = world.call()
+    assert act(stir, "stir_sign") == 1
+    assert "sp5678.pem" in message.leaving("Identity")[0]
+    assert world.ksr.log_text("info").count("signing with sp5678") == 1
+
+
+def test_every_process_reloads_once_and_the_first_one_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    processes = [world.start()]
+    processes += [world.process(processes[0]) for _ in range(2)]
+    before = fingerprint(processes[0])
+    renew(world)
+    world.reload()
+    for stir in processes * 2:
+        world.call()
+        assert act(stir, "stir_sign") == 1
+    assert len({fingerprint(stir) for stir in processes}) == 1
+    assert fingerprint(processes[0]) != before
+    assert world.ksr.log_text().count("signing with") == 1
+    services = [stir.service for stir in processes]
+    for service in services:
+        monkeypatch.setattr(service, "reload", None)
+        monkeypatch.setattr(service, "catch_up", None)
+    for stir in processes:
+        act(stir, "stir_sign")
+    assert world.internal_errors() == []
+
+
+def test_process_that_slept_through_a_good_reload_finds_it_after_a_bad_one(world: World) -> None:
+    awake = world.start()
+    asleep = world.process(awake)
+    renew(world)
+    world.reload()
+    act(awake, "stir_tag")
+    world.path.write_text("garbage")
+    world.reload()
+    act(awake, "stir_tag")
+    for path in world.certificates.iterdir():
+        path.unlink()
+    world.call()
+    assert act(asleep, "stir_sign") == 1
+    assert fingerprint(asleep) == fingerprint(awake)
+    assert asleep.service.signer().name == "sp5678"
+
+
+def test_refused_pair_keeps_the_former_one_and_says_why_once(world: World) -> None:
+    first = world.start()
+    second = world.process(first)
+    before = fingerprint(first)
+    hierarchy().service_provider(expired(ServiceProvider(), NOW)).write(world.certificates, "sp1234")
+    world.reload()
+    for stir in (first, second, first):
+        world.call()
+        assert act(stir, "stir_sign") == 1
+        assert fingerprint(stir) == before
+    errors = world.ksr.log_text("err")
+    assert errors.count("pair sp1234 refused: certificate_expired") == 1
+    assert "the former pair stays in use" in errors
+
+
+def test_broken_settings_keep_the_former_state_and_are_said_once(world: World) -> None:
+    first = world.start(signing={"attest_level": "B"})
+    second = world.process(first)
+    world.settings(signing={"attest_levle": "A"})
+    world.reload()
+    for stir in (first, second, first):
+        world.call()
+        assert act(stir, "stir_sign") == 1
+        assert world.results("attest") == {"attest": "B"}
+    errors = world.ksr.log_text("err")
+    assert errors.count("reload refused, all stays as it was: option_unknown") == 1
+    assert "did you mean attest_level?" in errors
+    assert str(world.path) in errors
+
+
+def test_defect_in_a_reload_costs_one_call_and_not_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    stir = world.start()
+
+    def broken() -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(stir.service, "reload", broken)
+    world.reload()
+    world.call()
+    assert act(stir, "stir_sign") == 2
+    assert act(stir, "stir_sign") == 1
+    assert len(world.internal_errors()) == 1
+
+
+def test_trust_anchors_are_taken_over_at_reload(world: World) -> None:
+    stir = world.start()
+    world.at_hand(stir)
+    (world.directory / "none.pem").write_bytes(provider().chain_pem)
+    world.settings(verification={"ca_file": ""})
+    world.reload()
+    world.signed_call()
+    assert act(stir, "stir_verify") == 3
+    assert world.results("token", "verstat") == {"token": "credential_untrusted", "verstat": "TN-Validation-Failed"}
+
+
+# --- Start ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_handler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(kamailio, "_handler", None)
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("no_handler")
+def test_handler_of_a_reloaded_script_is_the_same_one(world: World) -> None:
+    stir = kamailio.handler()
+    assert stir.child_init(1) == 0
+    assert kamailio.handler() is stir
+    assert gc.get_freeze_count() > 0
+
+
+@pytest.mark.usefixtures("no_handler")
+def test_reload_that_was_ordered_before_the_script_was_reloaded_is_not_lost(world: World) -> None:
+    stir = kamailio.handler()
+    stir.child_init(1)
+    renew(world)
+    world.reload()
+    kamailio.handler().child_init(1)
+    world.call()
+    act(stir, "stir_sign")
+    assert stir.service.signer().name == "sp5678"
+
+
+@pytest.mark.usefixtures("no_handler")
+def test_bad_settings_stop_the_start_and_are_said(world: World) -> None:
+    world.path.write_text('[signing]\n"a\\nb" = 1\n')
+    with pytest.raises(SettingsRefused):
+        kamailio.handler()
+    ((level, line),) = world.ksr.logs
+    assert level == "err"
+    assert line.startswith("stirshaken: not started: option_unknown: ")
+    assert "[signing] a\\x0ab" in line
+    world.settings()
+    assert kamailio.handler()
+
+
+@pytest.mark.usefixtures("no_handler")
+def test_settings_are_looked_for_where_the_package_puts_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(kamailio.SETTINGS_VARIABLE)
+    monkeypatch.setattr(kamailio, "DEFAULT_PATH", Path("/nowhere/stirshaken.toml"))
+    with pytest.raises(SettingsRefused):
+        kamailio.handler()
+    assert "/nowhere/stirshaken.toml" in world.ksr.log_text("err")
+
+
+# --- Parked calls -----------------------------------------------------------------------------------------------
+
+OTHER = "https://cr.example.test/other.pem"
+
+
+def parked(world: World, urls: str = X5U) -> str | int | None:
+    return world.ksr.entry(kamailio.PARKED, urls)
+
+
+def next_calls(world: World, stir: Stirshaken) -> list[tuple[str | int, str | int]]:
+    found = []
+    while act(stir, "stir_next") > 0:
+        found.append((world.ksr.var["stir_index"], world.ksr.var["stir_label"]))
+    return found
+
+
+def test_first_call_for_a_credential_orders_it_and_the_second_does_not(world: World) -> None:
+    stir = world.start()
+    assert act(stir, "stir_park", f"1:2 {X5U}") == 1
+    assert act(stir, "stir_park", f"3:-4 {X5U}") == 1
+    assert act(stir, "stir_park", f"5:6 {OTHER}") == 1
+    assert world.ksr.queue == [("STIR_FETCH", "stirshaken", X5U), ("STIR_FETCH", "stirshaken", OTHER)]
+    assert parked(world) == "1:2,3:-4"
+
+
+def test_full_queue_sends_the_call_on_and_leaves_no_waiter(world: World) -> None:
+    stir = world.start()
+    world.ksr.queue_result = -1
+    assert act(stir, "stir_park", f"1:2 {X5U}") == -1
+    assert parked(world) is None
+    assert f"fetch queue full: token=x5u_timeout x5u={X5U}" in world.ksr.log_text("err")
+
+
+def test_full_queue_takes_away_its_own_call_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = world.start()
+    second = world.process(first)
+
+    def full_and_meanwhile(*_arguments: object) -> int:
+        # Another process parks a call while the order is refused
+        assert act(second, "stir_park", f"3:4 {X5U}") == 1
+        return -1
+
+    monkeypatch.setattr(getattr(world.ksr, "async"), "task_group_data", full_and_meanwhile)
+    assert act(first, "stir_park", f"1:2 {X5U}") == -1
+    assert parked(world) == "3:4"
+
+
+def test_unpark_takes_away_its_own_call_only(world: World) -> None:
+    stir = world.start()
+    for transaction in ("1:2", "11:2", "1:22"):
+        act(stir, "stir_park", f"{transaction} {X5U}")
+    assert act(stir, "stir_unpark", f"1:2 {X5U}") == 1
+    assert parked(world) == "11:2,1:22"
+    assert act(stir, "stir_unpark", f"1:2 {X5U}") == 1
+    assert act(stir, "stir_unpark", f"11:2 {OTHER}") == 1
+    assert parked(world) == "11:2,1:22"
+    act(stir, "stir_unpark", f"11:2 {X5U}")
+    act(stir, "stir_unpark", f"1:22 {X5U}")
+    assert parked(world) is None
+
+
+def test_fetch_names_every_call_that_waited_once(world: World) -> None:
+    worker, fetching = world.start(), world.start()
+    act(worker, "stir_park", f"1:2 {X5U}")
+    act(worker, "stir_park", f"3:-4 {X5U}")
+    act(worker, "stir_park", f"5:6 {OTHER}")
+    assert act(fetching, "stir_fetch", X5U) == 1
+    assert next_calls(world, fetching) == [(1, 2), (3, -4)]
+    assert next_calls(world, fetching) == []
+    assert parked(world) is None
+    assert parked(world, OTHER) == "5:6"
+
+
+def test_resumed_call_finds_what_another_process_fetched(world: World) -> None:
+    worker, fetching = world.start(), world.start()
+    world.signed_call()
+    assert act(worker, "stir_verify") == 2
+    urls = world.results("x5u")["x5u"]
+    act(worker, "stir_park", f"1:2 {urls}")
+    act(fetching, "stir_fetch", urls)
+    assert act(worker, "stir_resume") == 1
+    assert world.web.asked == [[X5U]]
+
+
+def test_several_credentials_are_fetched_at_once(world: World) -> None:
+    stir = world.start()
+    second = identity(jose={"x5u": OTHER}, parameters=f";info=<{OTHER}>")
+    world.signed_call(("Identity", second.encode()))
+    assert act(stir, "stir_verify") == 2
+    assert world.results("x5u") == {"x5u": f"{X5U} {OTHER}"}
+    act(stir, "stir_fetch", f"{X5U} {OTHER}")
+    assert world.web.asked == [[X5U, OTHER]]
+
+
+def test_calls_are_taken_even_if_fetching_breaks(world: World) -> None:
+    stir = world.start()
+    world.web.answers[X5U] = RuntimeError("broken")
+    act(stir, "stir_park", f"1:2 {X5U}")
+    assert act(stir, "stir_fetch", X5U) == -1
+    assert next_calls(world, stir) == [(1, 2)]
+    assert parked(world) is None
+    assert len(world.internal_errors()) == 1
+
+
+def test_calls_are_taken_when_the_repository_fails(world: World) -> None:
+    stir = world.start()
+    world.web.answers[X5U] = failure("x5u_http_status", "404")
+    act(stir, "stir_park", f"1:2 {X5U}")
+    assert act(stir, "stir_fetch", X5U) == 1
+    assert next_calls(world, stir) == [(1, 2)]
+
+
+def test_list_that_is_not_ours_is_ignored(world: World) -> None:
+    stir = world.start()
+    world.ksr.put_entry(kamailio.PARKED, X5U, 5, 0)
+    assert act(stir, "stir_park", f"1:2 {X5U}") == 1
+    assert parked(world) == "1:2"
+
+
+def test_lock_is_released_when_the_table_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    stir = world.start()
+
+    def broken(*_arguments: object) -> None:
+        raise RuntimeError
+
+    for function in ("sht_get", "sht_sets"):
+        monkeypatch.setattr(world.ksr.htable, function, broken)
+        assert act(stir, "stir_park", f"1:2 {X5U}") == -1
+        assert world.ksr.held == []
+
+
+def test_fetched_credential_is_gone_from_the_table_when_its_time_is_over(world: World) -> None:
+    stir = world.start(cache={"negative_lifetime": 15})
+    world.web.answers[X5U] = failure("x5u_timeout")
+    act(stir, "stir_fetch", X5U)
+    assert isinstance(stir.port.get(X5U), str)
+    world.clock.now += 15
+    assert stir.port.get(X5U) is None
+
+
+def test_number_in_the_table_of_credentials_is_ignored(world: World) -> None:
+    stir = world.start()
+    world.ksr.put_entry(kamailio.CREDENTIALS, X5U, 5, 0)
+    world.signed_call()
+    assert act(stir, "stir_verify") == 2
+
+
+# --- The fake is as strict as the real one ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["5.6", "6.x"])
+def test_fake_refuses_what_kamailio_refuses(mode: Mode) -> None:
+    ksr = FakeKsr(mode, lambda: 0.0)
+    cases: list[tuple[Any, tuple[object, ...]]] = [
+        (ksr.hdr.get, (b"X",)),
+        (ksr.hdr.get, (None,)),
+        (ksr.pv.sets, ("$var(x)", 1)),
+        (ksr.pv.seti, ("$var(x)", "1")),
+        (ksr.hdr.get_idx, ("X",)),
+        (ksr.tm.t_reply, (200,)),
+        (getattr(ksr, "err"), (None,)),  # noqa: B009 - set by name
+    ]
+    for function, arguments in cases:
+        if mode == "5.6":
+            with pytest.raises(SystemError):
+                function(*arguments)
+        else:
+            before = len(ksr.logs)
+            assert function(*arguments) is False
+            assert len(ksr.logs) == before + 1
+
+
+def test_fake_has_the_manners_of_each_version() -> None:
+    old, new = FakeKsr("5.6", lambda: 0.0), FakeKsr("6.x", lambda: 0.0)
+    for text in ("a\0b", "a\udcffb"):
+        with pytest.raises(SystemError):
+            old.pv.sets("$var(x)", text)
+    assert new.pv.sets("$var(x)", "a\0b") == 1
+    with pytest.raises(UnicodeEncodeError):
+        new.pv.sets("$var(x)", "a\udcffb")
+    with pytest.raises(SystemError):
+        old.pv.seti("$var(x)", (1 << 31) + 5)
+    new.pv.seti("$var(x)", (1 << 31) + 5)
+    assert new.pv.get("$var(x)") == -2147483643
+    with pytest.raises(SystemError):
+        old.hdr.get("X", "Y")
+    assert new.hdr.get("X", "Y") is None
+
+
+@pytest.mark.parametrize("mode", ["5.6", "6.x"])
+def test_fake_reads_and_writes_as_kamailio_does(mode: Mode) -> None:
+    clock = [0.0]
+    ksr = FakeKsr(mode, lambda: clock[0])
+    assert (ksr.pv.get("$nonsense"), ksr.pv.get("$var(x)"), ksr.pv.get("$avp(x)"), ksr.pv.get("$shv(x)")) == (
+        None,
+        0,
+        None,
+        None,
+    )
+    assert ksr.pv.sets("$nonsense", "x") == -1
+    ksr.pv.sets("$avp(x)", "first")
+    ksr.pv.seti("$avp(x)", 2)
+    assert (ksr.pv.get("$avp(x)"), ksr.avp["x"]) == (2, ["first", 2])
+    ksr.pv.seti("$shv(x)", 3)
+    assert ksr.pv.get("$shv(x)") == 3
+    ksr.hdr.append("Date: y\r\n")
+    assert (ksr.hdr.get("Date"), ksr.message.leaving("date")) == (None, ["y"])
+    ksr.message.headers.append(("Y", b"\xe9"))
+    with pytest.raises(UnicodeDecodeError):
+        ksr.hdr.get_idx("y", 0)
+    ksr.tables["plain"] = plain = type(ksr.tables["stirshaken"])()
+    assert (ksr.htable.sht_inc("plain", "n"), plain.entries) == (-255, {})
+    assert [ksr.htable.sht_inc("stirshaken", "n") for _ in range(2)] == [1, 2]
+    ksr.htable.sht_setxs("plain", "k", "v", 5)
+    clock[0] = 4.9
+    assert ksr.htable.sht_get("plain", "k") == "v"
+    clock[0] = 5.0
+    assert ksr.htable.sht_get("plain", "k") is None
+    for module in (ksr, ksr.tm):
+        with pytest.raises(AttributeError):
+            module.no_such_function  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "remembered"),
+    [
+        ("htable.sht_unlock", ("stirshaken", "k"), "unlocked without lock"),
+        ("hdr.append", ("Date: a\r\n b\r\n",), "not a header of ours: ' b'"),
+        ("hdr.append", ("Date: a\r\nX: b\r\n",), "not a header of ours: 'X: b'"),
+        ("hdr.append", ("Date: a",), "not whole header lines"),
+        ("hdr.append", ("Date: a\nb\r\n",), "control character"),
+        ("pv.sets", ("$fu", "a\rb"), "control character"),
+        ("pv.sets", ("$var(x)", "a\0b"), "NUL"),
+        ("pv.sets", ("$var(x)", 1), "int, not str"),
+        ("info", ("no end",), "not one line"),
+        ("info", ("two\nlines\n",), "not one line"),
+        ("err", ("caf\xe9\n",), "not one line"),
+    ],
+)
+def test_fake_remembers_what_kamailio_would_not_say(function: str, arguments: tuple[object, ...], remembered: str) -> None:
+    ksr = FakeKsr("6.x", lambda: 0.0)
+    attrgetter(function)(ksr)(*arguments)
+    (violation,) = ksr.violations
+    assert remembered in violation
+
+
+def test_fake_remembers_locks() -> None:
+    ksr = FakeKsr("5.6", lambda: 0.0)
+    ksr.htable.sht_lock("stirshaken", "k")
+    assert (ksr.held, ksr.violations) == ([("stirshaken", "k")], [])
+    ksr.htable.sht_lock("stirshaken", "k")
+    assert ksr.violations == ["locked twice: stirshaken k"]
