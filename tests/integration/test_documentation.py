@@ -81,7 +81,7 @@ def test_verifying_blocks_of_the_documentation_verify(network: Network, tmp_path
     if parked:
         include = next(block for block in found if "STIRSHAKEN_PARK" in block)
         routes = next(block for block in found if "route[STIR_CONTINUE]" in block)
-        routes = re.sub(r"# what you do.*", 't_on_branch("YOURS");\n\troute(RELAY);', routes)
+        routes = re.sub(r"# what you do.*", 't_on_branch("YOURS");\n\troute(LOCATION);', routes)
         cfg = stock_with(include=installed_here(include), call=calls[1], before="route(SIPOUT);", routes=routes)
     else:
         cfg = stock_with(include=installed_here(found[0]), call=calls[0], before="route(SIPOUT);")
