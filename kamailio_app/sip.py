@@ -191,4 +191,8 @@ def without_verstat(value: str) -> str:
 
 def with_verstat(value: str, verstat: str) -> str:
     """A URI or header field value with verstat behind each number, before any "@"."""
-    return _NUMBER_IN_URI.sub(lambda m: f"{m[1] or m[3]};verstat={verstat}{m[2] or ''}", without_verstat(value))
+    value = without_verstat(value)
+    if known := _GLOBAL_NUMBER.fullmatch(value):
+        end = known.end(known.lastindex or 0)
+        return f"{value[:end]};verstat={verstat}{value[end:]}"
+    return _NUMBER_IN_URI.sub(lambda m: f"{m[1] or m[3]};verstat={verstat}{m[2] or ''}", value)

@@ -17,7 +17,7 @@ from kamailio_app.credentials.x5u import DEFAULT_RULES, X5uRules, check_x5u
 from kamailio_app.errors import StirError, failure
 from kamailio_app.identity import IdentityHeader, IdentityParameters, parse_identity, split_values
 from kamailio_app.passport import es256
-from kamailio_app.passport.passport import MAX_JOSE_TEXT, SHAKEN, Passport, jose_header, shaken_passport
+from kamailio_app.passport.passport import MAX_JOSE_TEXT, SHAKEN, JoseHeader, Passport, jose_header, shaken_passport
 from kamailio_app.sti_as import check_date
 from kamailio_app.tn import AS_WRITTEN, NumberPlan, canonical_tn
 from kamailio_app.verdict import Verdict, Verification, combine
@@ -52,14 +52,10 @@ class Examined(NamedTuple):
 
 
 class Examination(NamedTuple):
-    """All headers of a request after the first step."""
+    """All headers of a request after the first step; `needed` are the x5u URLs that `conclude` needs, each once."""
 
     headers: tuple[Examined, ...]
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """The x5u URLs whose credentials `conclude` needs, each once."""
-        return tuple(dict.fromkeys(header.passport.header.x5u for header in self.headers if header.passport))
+    needed: tuple[str, ...] = ()
 
 
 def examine(request: sip.Request, rules: VerificationRules = _DEFAULT_RULES, *, now: float) -> Examination:
@@ -72,15 +68,17 @@ def examine(request: sip.Request, rules: VerificationRules = _DEFAULT_RULES, *, 
     orig = sip.caller(request, rules.orig_source, rules.plan)
     dest = sip.called(request, rules.dest_source, rules.plan)
     headers: list[Examined] = []
+    needed: dict[str, None] = {}
     for value in values:
         try:
             passport = _passport(parse_identity(value), rules)
             _check_freshness(passport, request, rules, now)
             _check_parties(passport, orig, dest, rules.plan)
-            headers.append(Examined(passport, orig=orig))
+            headers.append(Examined(passport, None, orig))
+            needed[passport.header.x5u] = None
         except StirError as error:
             headers.append(Examined(error=error))
-    return Examination(tuple(headers))
+    return Examination(tuple(headers), tuple(needed))
 
 
 def conclude(examination: Examination, credentials: Mapping[str, Credential | StirError], *, now: float) -> Verification:
@@ -103,12 +101,11 @@ def _passport(identity: IdentityHeader, rules: VerificationRules) -> Passport:
     header_text = identity.digest.partition(".")[0]
     if len(header_text) > MAX_JOSE_TEXT:
         raise failure("passport_malformed", "JOSE header too large")
-    _check_header(identity.parameters, header_text, rules.x5u)
-    return shaken_passport(identity.digest)
+    return shaken_passport(identity.digest, _check_header(identity.parameters, header_text, rules.x5u))
 
 
 @lru_cache(maxsize=_REMEMBERED_HEADERS)
-def _check_header(parameters: IdentityParameters, header_text: str, rules: X5uRules) -> None:
+def _check_header(parameters: IdentityParameters, header_text: str, rules: X5uRules) -> JoseHeader:
     """What parameters and JOSE header say is the same in every call of one certificate. Exceptions are not remembered."""
     info, alg, ppt = parameters
     # RFC 8224 6.2 step 1: a PASSporT type that we do not support is ignored
@@ -126,6 +123,7 @@ def _check_header(parameters: IdentityParameters, header_text: str, rules: X5uRu
     if info != header.x5u:
         raise failure("info_mismatch", f"{info} and {header.x5u}")
     check_x5u(info, rules)
+    return header
 
 
 def _check_freshness(passport: Passport, request: sip.Request, rules: VerificationRules, now: float) -> None:
@@ -143,10 +141,11 @@ def _check_freshness(passport: Passport, request: sip.Request, rules: Verificati
 
 def _check_parties(passport: Passport, orig: sip.Party | None, dest: sip.Party | None, plan: NumberPlan) -> None:
     """RFC 8224 6.2 step 5: the identities that SIP shows are those that were signed, in canonical form on both sides."""
-    if orig is None or _canonical(passport.claims.orig, plan) != orig:
-        raise failure("orig_mismatch", f"signed {passport.claims.orig.value}, SIP has {orig.value if orig else 'none'}")
-    if dest is None or all(_canonical(signed, plan) != dest for signed in passport.claims.dest):
-        signed_dest = ",".join(signed.value for signed in passport.claims.dest)
+    claims = passport.claims
+    if orig is None or (claims.orig != orig and _canonical(claims.orig, plan) != orig):
+        raise failure("orig_mismatch", f"signed {claims.orig.value}, SIP has {orig.value if orig else 'none'}")
+    if dest is None or (dest not in claims.dest and all(_canonical(signed, plan) != dest for signed in claims.dest)):
+        signed_dest = ",".join(signed.value for signed in claims.dest)
         raise failure("dest_mismatch", f"signed {signed_dest}, SIP has {dest.value if dest else 'none'}")
 
 

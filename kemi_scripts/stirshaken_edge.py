@@ -40,7 +40,7 @@ def guarded(callback):
         try:
             callback(self)
         except Exception:  # noqa: BLE001 - nothing may reach Kamailio
-            KSR.err(f"edge: {callback.__name__}: {ascii(traceback.format_exc())}\n")
+            KSR.err(f"edge: {callback.__name__}: {traceback.format_exc()!a}\n")
             if callback is Edge.ksr_request_route.__wrapped__ and not KSR.is_ACK():
                 KSR.sl.send_reply(500, "Server Internal Error")
         return 1

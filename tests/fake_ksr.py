@@ -112,6 +112,13 @@ class _Hdr(_Module):
         self.ksr.message.removed.add(name.lower())
         return 1
 
+    @kemi(str, str)
+    def rmappend(self, name: str, lines: str) -> int:
+        self.ksr.headers_changed(lines)
+        self.ksr.message.removed.add(name.lower())
+        self.ksr.message.appended.append(lines)
+        return 1
+
 
 class _Htable(_Module):
     @kemi(str, str)

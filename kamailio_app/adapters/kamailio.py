@@ -81,8 +81,8 @@ class KamailioPort:
         KSR.hdr.append(lines)
 
     def replace_asserted(self, values: Sequence[str]) -> None:
-        KSR.hdr.remove("P-Asserted-Identity")
-        KSR.hdr.append("".join(f"P-Asserted-Identity: {_NOT_IN_A_HEADER.sub(' ', value)}\r\n" for value in values))
+        lines = [f"P-Asserted-Identity: {_NOT_IN_A_HEADER.sub(' ', value)}\r\n" for value in values]
+        KSR.hdr.rmappend("P-Asserted-Identity", "".join(lines))
 
     def replace_from_uri(self, uri: str) -> None:
         KSR.pv.sets("$fu", _NOT_IN_A_HEADER.sub(" ", uri))

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from kamailio_app.errors import failure
-from kamailio_app.passport.claims import ShakenClaims, shaken_claims
+from kamailio_app.passport.claims import ShakenClaims, read_claims
 from kamailio_app.passport.encoding import canonical_json, from_base64url, json_object, to_base64url
 
 SHAKEN: Final = "shaken"
@@ -64,16 +64,16 @@ def _remembered_header(text: str) -> JoseHeader:
     return header
 
 
-def shaken_passport(digest: str) -> Passport:
-    """Decode the full form "header.payload.signature" of a shaken PASSporT.
+def shaken_passport(digest: str, header: JoseHeader | None = None) -> Passport:
+    """Decode the full form "header.payload.signature" of a shaken PASSporT. `header`, if it is decoded already.
 
     The digest has been through the Identity grammar. Errors: those of `jose_header` and `shaken_claims`, `ppt_mismatch`.
     """
     header_text, payload_text, signature_text = digest.split(".")
-    header = jose_header(header_text)
+    header = header or jose_header(header_text)
     if header.ppt != SHAKEN:
         raise failure("ppt_mismatch", repr(header.ppt))
-    claims = shaken_claims(json_object(from_base64url(payload_text)))
+    claims = read_claims(from_base64url(payload_text))
     signed = digest[: len(header_text) + 1 + len(payload_text)]
     # RFC 8225 6: the octets as received, never a re-encoding
     return Passport(header, claims, signed.encode("ascii"), from_base64url(signature_text))

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from kamailio_app.errors import NOT_VALIDATED, StirError
+from kamailio_app.errors import PASSED, StirError
 from kamailio_app.verdict import Verification
 
 
@@ -37,12 +37,18 @@ class TreatmentRules:
     require_identity: bool = False
 
 
+_UNTOUCHED: Final = Treatment()
+_VALID: Final = Treatment(verstat=PASSED)
+
+
 def treatment(verification: Verification, rules: TreatmentRules) -> Treatment:
     """The treatment of a verified call."""
     if rules.failure_action is FailureAction.OBSERVE:
-        return Treatment()
+        return _UNTOUCHED
     error = verification.verdict.error
-    if error is not None and rules.failure_action is FailureAction.REJECT and _counts(error, rules):
+    if error is None:
+        return _VALID
+    if rules.failure_action is FailureAction.REJECT and _counts(error, rules):
         return Treatment(error.code, error.phrase)
     return Treatment(verstat=verification.verstat)
 
@@ -50,7 +56,3 @@ def treatment(verification: Verification, rules: TreatmentRules) -> Treatment:
 def _counts(error: StirError, rules: TreatmentRules) -> bool:
     """Only failures with a SIP code reject; a call without usable Identity only if one is required (RFC 8224 6.2.2)."""
     return error.code != 0 and (error.code != 428 or rules.require_identity)
-
-
-UNVERIFIED = Treatment(verstat=NOT_VALIDATED)
-"""Of a call that was not verified: something else went wrong (RC-3, decision 3)."""

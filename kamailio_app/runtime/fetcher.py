@@ -11,6 +11,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 import aiohttp
@@ -21,6 +22,13 @@ from yarl import URL
 from kamailio_app.credentials.x5u import check_x5u
 from kamailio_app.errors import StirError, failure
 from kamailio_app.runtime.settings import FetchRules
+
+_HEADERS: Final = {
+    "Accept": "application/pem-certificate-chain, */*;q=0.5",
+    "Accept-Encoding": "identity",  # what comes compressed is not expanded
+    "User-Agent": "kamailio-stirshaken",
+}
+_RESOLVING: Final = 64  # a name whose server is slow holds a thread past the deadline: strangers must not hold all of them
 
 
 class Download(NamedTuple):
@@ -81,6 +89,7 @@ class Fetcher:
         cafile = str(rules.tls_ca_file) if rules.tls_ca_file else None
         self._tls = ssl.create_default_context(cafile=cafile)
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(_RESOLVING))
 
     def fetch(self, urls: Iterable[str]) -> dict[str, Download | StirError]:
         """Fetch all at once; waits for at most `timeout` seconds."""
@@ -95,7 +104,7 @@ class Fetcher:
                 resolver=_GlobalResolver(self._rules.private_addresses), ssl=self._tls, force_close=True
             ),
             timeout=aiohttp.ClientTimeout(total=self._rules.timeout),
-            headers={"Accept": "application/pem-certificate-chain, */*;q=0.5", "User-Agent": "kamailio-stirshaken"},
+            headers=_HEADERS,
             auto_decompress=False,  # a small answer must not become a large one
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,

@@ -121,9 +121,8 @@ class Service:
         level = _ATTESTATIONS.get(attest) if attest else self.settings.attest_level
         if level is None:
             raise failure("attest_unknown", attest)
-        now = self._clock()
-        signer = choose_signer(self.keys.signers, self.settings.certificate, now)
-        return sti_as.sign(request, level, signer, self.settings.signing, now=now, origid=_random_uuid())
+        signer = self.signer()
+        return sti_as.sign(request, level, signer, self.settings.signing, now=self._clock(), origid=_random_uuid())
 
     # --- Verification -------------------------------------------------------------------------------------------
 

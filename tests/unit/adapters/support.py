@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
@@ -14,12 +12,11 @@ import pytest
 from kamailio_app.adapters import kamailio
 from kamailio_app.adapters.kamailio import Stirshaken
 from kamailio_app.credentials.credential import Credential
-from kamailio_app.errors import StirError, failure
-from kamailio_app.runtime.fetcher import Download
 from kamailio_app.runtime.service import Service
 from tests.fake_ksr import FakeKsr, Message, Mode
 
-from ..builders import NOW, X5U, hierarchy, identity, pem, provider
+from ..builders import X5U, hierarchy, identity, pem, provider
+from ..runtime.support import Clock, Web, toml
 
 ENTRY_POINTS: Final = (
     "stir_sign",
@@ -32,45 +29,6 @@ ENTRY_POINTS: Final = (
     "stir_next",
 )
 RESULTS: Final = ("token", "code", "phrase", "verstat", "attest", "origid")
-
-Answer = Download | StirError | Exception
-
-
-@dataclass
-class Clock:
-    now: float = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
-class Web:
-    """What the fetcher finds under each URL, and what it was asked for."""
-
-    answers: dict[str, Answer] = field(default_factory=lambda: {X5U: Download(provider().chain_pem, "")})
-    asked: list[list[str]] = field(default_factory=list)
-    closed: int = 0
-
-    def fetch(self, urls: Iterable[str]) -> dict[str, Download | StirError]:
-        self.asked.append(list(urls))
-        found: dict[str, Download | StirError] = {}
-        for url in self.asked[-1]:
-            answer = self.answers.get(url, failure("x5u_unreachable"))
-            if isinstance(answer, Exception) and not isinstance(answer, StirError):
-                raise answer
-            found[url] = answer
-        return found
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-def toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
-    lines = []
-    for section, options in sections.items():
-        lines += [f"[{section}]", *(f"{name} = {json.dumps(value)}" for name, value in options.items())]
-    return "\n".join(lines) + "\n"
 
 
 class World:

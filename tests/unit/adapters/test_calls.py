@@ -19,7 +19,7 @@ from kamailio_app.runtime.service import Service
 from kamailio_app.sip import Request
 
 from ..builders import DATE, DEST, NOW, ORIG, ORIGID, X5U, hierarchy, identity, pem, provider, request
-from .support import Clock, Web, toml
+from ..runtime.support import Clock, Web, toml
 
 FROM = f"sip:+{ORIG}@orig.example.com;user=phone"
 OUR_X5U = "https://cr.example.test/sp1234.pem"

@@ -109,7 +109,7 @@ class EdgeWorld:
     """The edge with the product behind it; `source` is the dispatcher set that the message comes from."""
 
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "KSR", world.ksr)  # type: ignore[arg-type] # the script names what it needs
+        monkeypatch.setitem(sys.modules, "KSR", world.ksr)
         self.world, self.ksr = world, world.ksr
         self.source = 0
         self.script = load("stirshaken_edge")

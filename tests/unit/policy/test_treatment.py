@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kamailio_app.errors import FAILED, FAILURES, NOT_VALIDATED, PASSED, failure
-from kamailio_app.policy.treatment import UNVERIFIED, FailureAction, Treatment, TreatmentRules, treatment
+from kamailio_app.policy.treatment import FailureAction, Treatment, TreatmentRules, treatment
 from kamailio_app.verdict import Verdict, Verification, combine
 
 VALID = combine((Verdict(None),))
@@ -65,10 +65,6 @@ def test_our_own_failures_never_reject(token: str) -> None:
 def test_rejected_call_carries_no_verstat() -> None:
     assert treatment(failed("signature_invalid"), TreatmentRules(FailureAction.REJECT)).verstat == ""
     assert treatment(failed("signature_invalid"), TreatmentRules()).verstat == FAILED
-
-
-def test_call_that_was_not_verified_says_so() -> None:
-    assert Treatment(verstat="No-TN-Validation") == UNVERIFIED
 
 
 @pytest.mark.parametrize(("word", "action"), [("observe", "OBSERVE"), ("tag", "TAG"), ("reject", "REJECT")])
