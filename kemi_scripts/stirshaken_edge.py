@@ -48,6 +48,14 @@ def guarded(callback):
     return call
 
 
+def attestation():
+    """What the inside says of the caller; what is no text is not said."""
+    try:
+        return KSR.hdr.get("P-Attestation-Indicator") or ""
+    except UnicodeDecodeError:
+        return ""
+
+
 class Edge:
     """The callbacks that Kamailio calls by name."""
 
@@ -114,8 +122,7 @@ class Edge:
     def outbound(self):
         """From the inside, which is trusted to say what it knows of the caller; the world is not told."""
         if KSR.is_INVITE():
-            attest = KSR.hdr.get("P-Attestation-Indicator")
-            self.stir.stir_sign(None, attest or "")
+            self.stir.stir_sign(None, attestation())
         KSR.hdr.remove("P-Attestation-Indicator")
         KSR.hdr.remove("P-Origination-ID")
         self.dispatch(CARRIERS)

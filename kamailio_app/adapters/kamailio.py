@@ -11,6 +11,7 @@ import os
 import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
@@ -343,6 +344,10 @@ class Stirshaken:
         text = " | ".join(traceback.format_exc().splitlines())
         self.port.log("err", f"internal_error in {where}: {one_line(text, 8192)}")
         self.port.publish(_INTERNAL_ERROR)
+        if where == "stir_verify":
+            # What a peer says of its own verification must not stay because we failed
+            with suppress(Exception):
+                self.calls.tag("")
 
 
 _handler: Stirshaken | None = None

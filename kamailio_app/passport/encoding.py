@@ -13,6 +13,9 @@ from kamailio_app.errors import failure
 # The last character of a group of 2 or 3 carries 4 or 2 bits that have to be zero (RFC 4648 3.5)
 _LAST_OF_GROUP: Final = {2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}
 
+# A rich call data jCard, the most that a PASSporT holds, has about fifty
+_MAX_BRACKETS: Final = 400
+
 _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False).encode
 
 
@@ -55,9 +58,12 @@ _decode_json = json.JSONDecoder(object_pairs_hook=_object_without_duplicates, pa
 
 def json_object(octets: bytes) -> dict[str, Any]:
     """The JSON object in the octets. Errors: `passport_malformed` (also for duplicate names and absurd nesting)."""
+    # How deep a decoder goes before it gives up differs between versions of Python; this does not
+    if octets.count(b"{") + octets.count(b"[") > _MAX_BRACKETS:
+        raise failure("passport_malformed", "JSON: too many brackets")
     try:
         value = _decode_json(octets.decode())
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise failure("passport_malformed", f"JSON: {type(error).__name__}") from error
     if type(value) is not dict:
         raise failure("passport_malformed", "JSON: no object")

@@ -81,6 +81,9 @@ def is_public(address: str) -> bool:
     return parsed.is_global and not parsed.is_multicast
 
 
+_CLOSING_ROUNDS: Final = 4
+
+
 class Fetcher:
     """One per process, made at first use: an event loop survives no fork."""
 
@@ -110,6 +113,9 @@ class Fetcher:
             trust_env=False,
         ) as session:
             answers = await asyncio.gather(*(self._fetch(session, url) for url in urls))
+        # What was given up closes in the loop's next rounds, and the loop does not run again until the next fetch
+        for _ in range(_CLOSING_ROUNDS):
+            await asyncio.sleep(0)
         return dict(zip(urls, answers, strict=True))
 
     async def _fetch(self, session: aiohttp.ClientSession, url: str) -> Download | StirError:

@@ -6,6 +6,7 @@ that was in use in use.
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ from kamailio_app.sti_as import Signer
 # Others: nothing. The group may read (Kamailio's own), not write.
 _FORBIDDEN_MODE: Final = stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP
 _MAX_FILE: Final = 1 << 20
+# It stands in the x5u URL
+_NAME: Final = re.compile(r"[A-Za-z0-9._\-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,10 @@ def load_signers(directory: Path, public_cert_url: str, now: float, in_use: Load
         # Not to be read now says nothing about the pairs: all in use stay
         return replace(in_use, refused=((directory.name, failure("pair_unreadable", str(error))),))
     for name in names:
-        # NAME.pem alone may be anything, the trust anchors for example; a key is never alone
-        if name not in in_use.signers and not (directory / f"{name}.key").exists():
-            continue
         try:
+            # NAME.pem alone may be anything, the trust anchors for example; a key is never alone
+            if name not in in_use.signers and not _exists(directory / f"{name}.key"):
+                continue
             pair = read_pair(directory, name)
             signers[name], pairs[name] = make_signer(name, pair, public_cert_url, now), pair
         except StirError as error:
@@ -89,6 +92,8 @@ def make_signer(name: str, pair: Pair, public_cert_url: str, now: float | None) 
     Errors: `key_malformed`, `key_curve_unsupported`, `key_mismatch`, `certificate_malformed`, `certificate_expired`,
     `certificate_not_yet_valid`, `certificate_unfit`.
     """
+    if not _NAME.fullmatch(name):
+        raise failure("certificate_unfit", "its name does not fit into a URL")
     key = _private_key(name, pair.key)
     try:
         certificate = parse_chain(pair.chain)[0]
@@ -139,6 +144,13 @@ def _private_key(name: str, octets: bytes) -> EllipticCurvePrivateKey:
     if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
         raise failure("key_curve_unsupported", f"{name}.key")
     return key
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise failure("pair_unreadable", f"{path.name}: {error.strerror}") from error
 
 
 def _read(path: Path) -> bytes:

@@ -117,6 +117,14 @@ def test_call_whose_credential_is_missing_is_pending(world: World) -> None:
     assert (message.appended, message.removed, message.new_from_uri) == ([], set(), None)
 
 
+@pytest.mark.parametrize(("argument", "code", "asked"), [("block", 1, [[X5U]]), ("park", 2, []), ("<null>", 2, [])])
+def test_script_may_have_the_process_fetch(world: World, argument: str, code: int, asked: list[list[str]]) -> None:
+    stir = world.start()
+    world.signed_call()
+    assert act(stir, "stir_verify", argument) == code
+    assert world.web.asked == asked
+
+
 def test_parked_call_is_never_pending_again(world: World) -> None:
     stir = world.start()
     message = world.signed_call()

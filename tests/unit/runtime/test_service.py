@@ -131,6 +131,11 @@ def test_worker_fetches_itself_where_settings_say_block(tmp_path: Path) -> None:
     assert host.web.asked == [[X5U]]
 
 
+def test_worker_fetches_itself_where_the_caller_says_block(host: Host) -> None:
+    assert decided(host.service().verify(CALL, block=True)) == ""
+    assert host.web.asked == [[X5U]]
+
+
 def test_last_try_does_not_fetch_even_where_settings_say_block(tmp_path: Path) -> None:
     host = Host(tmp_path, x5u={"credential_wait": "block"})
     assert decided(host.service().verify(CALL, last_try=True)) == "x5u_timeout"

@@ -18,6 +18,8 @@ from kamailio_app.runtime.settings import load, parse
         ('[signing]\npublic_cert_url = "https://cr.example.net/sp.pem"', "public_cert_url: it has no {name}"),
         ('[signing]\npublic_cert_url = "http://cr.example.net/{name}.pem"', "public_cert_url: not https"),
         ('[signing]\npublic_cert_url = "https://{name}/"\n[x5u]\nx5u_ports = [8443]', "public_cert_url: port"),
+        ('[signing]\ncertificate = "a\\nb"', "certificate takes no control characters"),
+        ("[cache]\nmax_cache_size = 0x" + "f" * 5000, "max_cache_size lies between 1 and 100000, not that"),
         ("[cache]\nmin_cache_lifetime = 100\nmax_cache_lifetime = 99", "min_cache_lifetime exceeds max_cache_lifetime"),
     ],
 )
