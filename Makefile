@@ -1,13 +1,14 @@
 # make demo   real calls through a signing and a verifying edge, one readable table
 # make test   lint, types, unit, conformance, property and integration tests
 # make bench  CPU per INVITE on the real Kamailio, against its own secsipid module
+# make container-test SUITE=trixie   demo and test in a fresh Debian (needs Docker)
 # Each installs what it needs on Debian bookworm or trixie (apt as root, packages into .venv).
 
 PYTHON := .venv/bin/python
 APT := kamailio kamailio-python3-modules kamailio-tls-modules kamailio-extra-modules kamailio-utils-modules \
        kamailio-json-modules kamailio-secsipid-modules secsipidx sip-tester python3-venv
 
-.PHONY: demo test bench lint unit integration install clean
+.PHONY: demo test bench lint unit integration container-test install clean
 
 demo: install
 	$(PYTHON) -m kamailio_app.lab.demo
@@ -28,6 +29,11 @@ unit: install
 
 integration: install
 	$(PYTHON) -m pytest tests/integration
+
+SUITE ?= trixie
+container-test:
+	docker build --quiet --file docker/test.Dockerfile --build-arg SUITE=$(SUITE) --tag stirshaken-test:$(SUITE) .
+	docker run --rm stirshaken-test:$(SUITE)
 
 install: .venv/.installed
 	@missing=$$(for p in $(APT); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
