@@ -6,23 +6,32 @@ are few and always the same, so that a build does not depend on luck.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from kamailio_app.credentials.credential import Credential, TrustAnchors, validate
+from kamailio_app.credentials.credential import Credential, validate
 from kamailio_app.errors import StirError
-from kamailio_app.lab.pki import Hierarchy, Issued
 from kamailio_app.passport.claims import Attestation
 from kamailio_app.sip import Request
 from kamailio_app.sti_as import Signed, Signer, sign
 from kamailio_app.sti_vs import conclude, examine
 from kamailio_app.verdict import Verification
+
+from ..conformance.support import DEST as DEST
+from ..conformance.support import INVITE as INVITE
+from ..conformance.support import NOW as NOW
+from ..conformance.support import ORIG as ORIG
+from ..conformance.support import anchors as anchors
+from ..conformance.support import hierarchy as hierarchy
+from ..conformance.support import provider as provider
+from ..conformance.support import replace as replace
+
+T = TypeVar("T")
 
 EXAMPLES = os.environ.get("STIRSHAKEN_EXAMPLES", "")
 PROPERTY = settings(
@@ -33,39 +42,7 @@ PROPERTY = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 
-NOW = 1700000010
-ORIG, DEST = "12155550121", "12155550131"
 X5U = "https://cr.example.test/1234/sp.pem"
-INVITE = Request(
-    "INVITE",
-    f"sip:+{DEST}@term.example.net;user=phone",
-    f"sip:+{ORIG}@orig.example.com;user=phone",
-    f"sip:+{DEST}@orig.example.com;user=phone",
-)
-
-T = TypeVar("T")
-
-
-def replace(value: T, **changes: Any) -> T:
-    """A copy with other fields, of a dataclass or a named tuple."""
-    if isinstance(value, tuple):
-        return cast("T", type(value)(**{**value._asdict(), **changes}))  # type: ignore[attr-defined]
-    return dataclasses.replace(value, **changes)  # type: ignore[type-var]
-
-
-@cache
-def hierarchy() -> Hierarchy:
-    return Hierarchy(NOW)
-
-
-@cache
-def anchors() -> TrustAnchors:
-    return TrustAnchors([hierarchy().root.certificate])
-
-
-@cache
-def provider() -> Issued:
-    return hierarchy().service_provider()
 
 
 @cache
