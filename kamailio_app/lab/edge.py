@@ -45,10 +45,12 @@ class Edge:
         carriers: Iterable[str] = (),
         workers: int = 2,
         debug: int = 2,
+        allocator: str = "qm",
         defines: Mapping[str, str] = {},
     ) -> None:
         self.directory = directory
         self.host, self.port = host, port
+        self.allocator = allocator  # of private memory: Kamailio's -X
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "certs").mkdir(exist_ok=True)
         self.settings_file = directory / "stirshaken.toml"
@@ -82,7 +84,21 @@ class Edge:
         environment = {**os.environ, "STIRSHAKEN_SETTINGS": str(self.settings_file)}
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                ["kamailio", "-f", str(self.cfg), "-DD", "-E", "-m", "128", "-M", "16", "-Y", str(self.directory)],
+                [
+                    "kamailio",
+                    "-f",
+                    str(self.cfg),
+                    "-DD",
+                    "-E",
+                    "-X",
+                    self.allocator,
+                    "-m",
+                    "128",
+                    "-M",
+                    "16",
+                    "-Y",
+                    str(self.directory),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -30,6 +30,7 @@ class Es256(ECAlgorithm):
         super().__init__(ECAlgorithm.SHA256)
 
     def sign(self, msg: bytes, key: EllipticCurvePrivateKey) -> bytes:
+        """64 octets r||s."""
         r, s = decode_dss_signature(key.sign(msg, _ECDSA))
         return r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big")
 
@@ -46,11 +47,7 @@ class Es256(ECAlgorithm):
 
 
 _ES256: Final = Es256()
-
-
-def sign(signing_input: bytes, key: EllipticCurvePrivateKey) -> bytes:
-    """64 octets r||s."""
-    return _ES256.sign(signing_input, key)
+sign: Final = _ES256.sign
 
 
 def verify(signing_input: bytes, signature: bytes, key: EllipticCurvePublicKey) -> bool:

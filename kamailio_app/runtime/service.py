@@ -102,6 +102,7 @@ class Service:
         self.settings = settings
         self.anchors = anchors
         self.keys = keys
+        self._chosen: tuple[int, Signer] | None = None
         self._cache = CredentialCache(settings.max_cache_size)
         if self._fetcher:
             self._fetcher.close()
@@ -110,8 +111,11 @@ class Service:
     # --- Signing ------------------------------------------------------------------------------------------------
 
     def signer(self) -> Signer:
-        """The pair that signs now. Errors: `certificate_none`."""
-        return choose_signer(self.keys.signers, self.settings.certificate, self._clock())
+        """The pair that signs now, chosen anew every second. Errors: `certificate_none`."""
+        now = self._clock()
+        if self._chosen is None or self._chosen[0] != int(now):
+            self._chosen = int(now), choose_signer(self.keys.signers, self.settings.certificate, now)
+        return self._chosen[1]
 
     def sign(self, request: Request, attest: str = "") -> Signed:
         """Sign with the attestation that the script asked for, else with `attest_level`.

@@ -150,10 +150,10 @@ def report(samples: dict[str, list[float]]) -> str:
     return "\n".join(lines)
 
 
-def cold_start(network: Network) -> float:
+def cold_start(network: Network, allocator: str) -> float:
     """Seconds from Kamailio's command line to the first signed call."""
     began = time.monotonic()
-    with bench_edge(network, "cold", 12) as edge:
+    with bench_edge(network, "cold", 12, allocator) as edge:
         caller = Caller(network, edge, 0)
         caller.send(KINDS[1], 1)
         seconds = time.monotonic() - began
@@ -161,7 +161,7 @@ def cold_start(network: Network) -> float:
     return seconds
 
 
-def bench_edge(network: Network, name: str, number: int, **defines: str) -> Edge:
+def bench_edge(network: Network, name: str, number: int, allocator: str, **defines: str) -> Edge:
     """An edge with bench.cfg and its one pair in place."""
     directory = network.directory / name
     network.provider.write(directory / "certs", "sp1234")
@@ -174,6 +174,7 @@ def bench_edge(network: Network, name: str, number: int, **defines: str) -> Edge
         str(ROOT / "tests/bench/bench.cfg"),
         workers=1,
         debug=1,
+        allocator=allocator,
         defines={
             "BENCH_X5U": f'"{network.repository.url("sp1234.pem")}"',
             **{define: f'"{directory / file}"' for define, file in files.items()},
@@ -201,6 +202,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--calls", type=int, default=1000, help="calls of each kind in a round")
     parser.add_argument("--rate", type=float, default=0, help="calls a second; 0: as fast as they are answered")
+    parser.add_argument("--allocator", default="qm", help="Kamailio's -X: qm, its default, fm or tlsf")
     options = parser.parse_args()
     with ExitStack() as stack:
         network = stack.enter_context(Network(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stir-bench-")))))
@@ -212,10 +214,10 @@ def main() -> int:
             "BENCH_ANCHORS": f'"CertCAFile={network.ca_file}"',
             "BENCH_INTERMEDIATE": f'"CertCAInter={intermediate}"',
         }
-        started = cold_start(network)
+        started = cold_start(network, options.allocator)
         callers = {}
         for with_chain, name, number in ((False, "edge", 10), (True, "edge-chain", 13)):
-            edge = stack.enter_context(bench_edge(network, name, number, **(chain if with_chain else {})))
+            edge = stack.enter_context(bench_edge(network, name, number, options.allocator, **(chain if with_chain else {})))
             callers[with_chain] = Caller(network, edge, options.rate)
             stack.callback(callers[with_chain].socket.close)
         began = time.monotonic()
@@ -224,7 +226,7 @@ def main() -> int:
         print(report(samples))
         print(
             f"\n{datetime.now(UTC):%Y-%m-%d}, {machine()}. {options.rounds} rounds of {options.calls} calls of each kind, "
-            f"interleaved, {pace}, {time.monotonic() - began:.0f} s. Cold start to the first signed call: {started:.2f} s."
+            f"interleaved, {pace}, -X {options.allocator}, {time.monotonic() - began:.0f} s. Cold start to the first signed call: {started:.2f} s."
         )
     return 0
 
