@@ -73,7 +73,7 @@ class SettingsRefused(StirError):
 
 
 class InternalError(StirError):
-    """A defect of ours. The call goes on, unsigned or unverified (`on_internal_error`)."""
+    """A defect of ours. The call goes on, unsigned or unverified (decision 3)."""
 
 
 @dataclass(frozen=True, slots=True)

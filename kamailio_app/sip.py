@@ -189,10 +189,18 @@ def without_verstat(value: str) -> str:
     return _VERSTAT.sub("", value) if "verstat" in value.lower() else value
 
 
-def with_verstat(value: str, verstat: str) -> str:
-    """A URI or header field value with verstat behind each number, before any "@"."""
+def with_verstat(value: str, verstat: str, of: Party, plan: NumberPlan = AS_WRITTEN) -> str:
+    """A URI or header field value with verstat behind the number `of`, before any "@", wherever it stands."""
     value = without_verstat(value)
     if known := _GLOBAL_NUMBER.fullmatch(value):
+        if (known[2] or known[3]) != of.value:
+            return value
         end = known.end(known.lastindex or 0)
         return f"{value[:end]};verstat={verstat}{value[end:]}"
-    return _NUMBER_IN_URI.sub(lambda m: f"{m[1] or m[3]};verstat={verstat}{m[2] or ''}", value)
+
+    def marked(match: re.Match[str]) -> str:
+        if party(f"{match[0]}host" if match[2] else match[0], plan) != of:
+            return match[0]
+        return f"{match[1] or match[3]};verstat={verstat}{match[2] or ''}"
+
+    return _NUMBER_IN_URI.sub(marked, value)

@@ -19,9 +19,8 @@ import stirshaken_paths  # noqa: E402 - finds the package and its virtualenv
 
 INSIDE, CARRIERS = 1, 2
 ANY_PORT = 3  # ds_is_from_list_mode: neither port nor protocol of the source matter
-ROUND_ROBIN = "4"
+ROUND_ROBIN = 4
 SANITY_CHECKS, URI_CHECKS = 17895, 7
-PARKED_MS = 2500
 
 
 def mod_init():
@@ -138,12 +137,12 @@ class Edge:
         if code == 2:
             self.park()
         elif code < 0:
-            KSR.sl.sl_send_reply(KSR.pv.get("$var(stir_code)"), KSR.pv.get("$var(stir_phrase)"))
+            KSR.sl.send_reply(KSR.pv.get("$var(stir_code)"), KSR.pv.get("$var(stir_phrase)"))
         else:
             self.dispatch(INSIDE)
 
     def dispatch(self, group):
-        if KSR.dispatcher.ds_select_dst(group, int(ROUND_ROBIN)) < 0:
+        if KSR.dispatcher.ds_select_dst(group, ROUND_ROBIN) < 0:
             KSR.sl.send_reply(503, "Service Unavailable")
             return
         KSR.tm.t_on_failure("ksr_failover")
@@ -152,8 +151,9 @@ class Edge:
     def relay(self):
         if KSR.is_INVITE():
             KSR.tm.t_on_branch("ksr_branch")
+        # By the transaction if there is one, as a parked call has: never two final responses
         if KSR.tm.t_relay() < 0:
-            KSR.sl.sl_reply_error()
+            KSR.sl.send_reply(500, "Server Internal Error")
 
     @guarded
     def ksr_branch(self):
@@ -180,14 +180,14 @@ class Edge:
             KSR.sl.sl_reply_error()
             return
         KSR.tm.t_on_failure("ksr_stir_timeout")
-        KSR.tm.t_set_fr(0, PARKED_MS)
+        KSR.tm.t_set_fr(0, KSR.pv.get("$var(stir_wait)"))
         if KSR.tmx.t_suspend() < 0:
             self.resumed()
-        elif self.stir.stir_park(None, self.waiting()) < 0:
+        elif self.stir.stir_park(None, self.transaction()) < 0:
             KSR.tmx.t_continue(KSR.pv.get("$T(id_index)"), KSR.pv.get("$T(id_label)"), "ksr_stir_resumed")
 
-    def waiting(self):
-        return f"{KSR.pv.get('$T(id_index)')}:{KSR.pv.get('$T(id_label)')} {KSR.pv.get('$avp(stir_parked)')}"
+    def transaction(self):
+        return f"{KSR.pv.get('$T(id_index)')}:{KSR.pv.get('$T(id_label)')}"
 
     @guarded
     def ksr_stir_fetch(self):
@@ -204,7 +204,7 @@ class Edge:
     @guarded
     def ksr_stir_timeout(self):
         """The certificate did not come in time. Unpark, or a late resume would leak the transaction."""
-        self.stir.stir_unpark(None, self.waiting())
+        self.stir.stir_unpark(None, self.transaction())
         if KSR.tm.t_is_canceled() <= 0:
             self.resumed()
 

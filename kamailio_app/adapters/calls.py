@@ -23,6 +23,8 @@ REJECT: Final = -1
 
 MAX_ASSERTED: Final = 4  # RFC 3325 9.1 has two
 
+_TO_AND_FRO_MS: Final = 500
+
 _NOT_VERIFIED: Final[dict[str, str | int]] = {
     "token": "request_not_signed",
     "code": 0,
@@ -69,7 +71,9 @@ class Calls:
             # Said once: an edge that waits for its certificate has nothing to say per call
             if port.once(error.token):
                 port.log("warn", f"calls pass unsigned: {one_line(str(error))}")
-        elif self.service.settings.log_calls and port.logs("info"):
+            if not self.service.keys.signers:
+                return UNSIGNED
+        if self.service.settings.log_calls and port.logs("info"):
             port.log(
                 "info",
                 f"sign call-id={printable(port.call_id())} result=unsigned token={error.token}: {one_line(error.detail)}",
@@ -89,18 +93,18 @@ class Calls:
             return NOT_VALID
         outcome = self.service.verify(request, block=block, last_try=last_try)
         if isinstance(outcome, Pending):
-            port.publish({"x5u": " ".join(outcome.urls)})
+            port.publish({"x5u": " ".join(outcome.urls), "wait": self.park_ms})
             return PENDING
         treatment = outcome.treatment
-        passport = outcome.verification.verdict.passport
+        passport, valid = outcome.verification.verdict.passport, outcome.verification.valid
         port.publish(
             {
                 "token": outcome.verification.token,
                 "code": treatment.code,
                 "phrase": treatment.phrase,
                 "verstat": treatment.verstat,
-                "attest": passport.claims.attest.value if passport else "",
-                "origid": printable(passport.claims.origid) if passport else "",
+                "attest": passport.claims.attest.value if passport and valid else "",
+                "origid": printable(passport.claims.origid) if passport and valid else "",
             }
         )
         if self.service.settings.log_calls and port.logs("info"):
@@ -109,21 +113,42 @@ class Calls:
             return REJECT
         if tag:
             self.tag(treatment.verstat, request)
-        return VALID if outcome.verification.valid else NOT_VALID
+        return VALID if valid else NOT_VALID
+
+    @property
+    def park_ms(self) -> int:
+        """How long a call is parked, in milliseconds: the fetch, and what it takes to get there and back."""
+        return int(self.service.settings.fetch.timeout * 1000) + _TO_AND_FRO_MS
+
+    def strip(self) -> bool:
+        """Remove what came from outside; True if there was any."""
+        request = self.port.request()
+        if "verstat" not in " ".join([request.from_uri, *request.asserted]).lower():
+            return False
+        self.tag("", request)
+        return True
 
     def tag(self, verstat: str, request: sip.Request | None = None) -> None:
-        """Say `verstat` in the request, on P-Asserted-Identity if there is one, else on From; empty: say nothing.
+        """Say `verstat` of the caller that was verified, where P-Asserted-Identity names it, else on From; empty: say
+        nothing. Any other identity in these headers was not verified and carries none.
 
         What came from outside is removed in either case: verstat is ours to say (TS 24.229).
         """
         request = request or self.port.request()
+        rules = self.service.settings.verification
+        caller = sip.caller(request, rules.orig_source, rules.plan) if verstat else None
         # More than any honest call has are not passed on: one that was not looked at could say verstat
-        values = request.asserted[:MAX_ASSERTED]
-        asserted = [sip.with_verstat(value, verstat) if verstat else sip.without_verstat(value) for value in values]
-        if asserted != list(request.asserted):
-            self.port.replace_asserted(asserted)
-        on_from = verstat and not asserted
-        from_uri = sip.with_verstat(request.from_uri, verstat) if on_from else sip.without_verstat(request.from_uri)
+        values = [sip.without_verstat(value) for value in request.asserted[:MAX_ASSERTED]]
+        from_uri = sip.without_verstat(request.from_uri)
+        if caller is not None:
+            asserted = values
+            if rules.orig_source == "pai":
+                asserted = [sip.with_verstat(value, verstat, caller, rules.plan) for value in values]
+            if asserted == values:
+                from_uri = sip.with_verstat(from_uri, verstat, caller, rules.plan)
+            values = asserted
+        if values != list(request.asserted):
+            self.port.replace_asserted(values)
         if from_uri != request.from_uri:
             self.port.replace_from_uri(from_uri)
 

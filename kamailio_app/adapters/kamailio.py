@@ -15,12 +15,14 @@ from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 import KSR
 
-from kamailio_app.adapters.calls import MAX_ASSERTED, NOT_VALID, REJECT, UNSIGNED, Calls
+from kamailio_app.adapters.calls import MAX_ASSERTED, NOT_VALID, PENDING, REJECT, UNSIGNED, Calls
+from kamailio_app.adapters.parking import Parking
 from kamailio_app.adapters.port import Level
-from kamailio_app.errors import StirError
+from kamailio_app.errors import FAILURES, StirError
 from kamailio_app.grammar import one_line, printable
 from kamailio_app.runtime.service import Service
 from kamailio_app.runtime.settings import DEFAULT_PATH
@@ -30,6 +32,7 @@ CONTROL: Final = "stirshaken"
 CREDENTIALS: Final = "stirshaken_credentials"
 PARKED: Final = "stirshaken_parked"
 FETCH_GROUP: Final = "stirshaken"
+_PLACES: Final = 4096
 SETTINGS_VARIABLE: Final = "STIRSHAKEN_SETTINGS"
 
 _MAX_IDENTITY: Final = 11  # one more than is accepted, so that too many are seen as too many
@@ -37,8 +40,13 @@ _MAX_ASSERTED: Final = MAX_ASSERTED + 1
 _LEVELS: Final[Mapping[str, int]] = {"err": -1, "warn": 0, "info": 2}
 # Names are constants: Kamailio keeps every pseudo-variable name it ever saw
 # Script variables: an AVP costs six times as much, and most scripts look at one or two of them, at once
-_RESULTS: Final = {name: f"$var(stir_{name})" for name in ("token", "code", "phrase", "verstat", "attest", "origid", "x5u")}
+_RESULTS: Final = {
+    name: f"$var(stir_{name})" for name in ("token", "code", "phrase", "verstat", "attest", "origid", "x5u", "wait")
+}
 _EPOCH: Final = "$shv(stirshaken)"
+_ATTEST: Final = "$avp(stir_attest)"
+_STRIPPED: Final = "$avp(stir_stripped)"
+_PARKED_URLS: Final = "$avp(stir_parked)"
 # Script variables outlive their call: after an error they must not speak of an earlier one
 _INTERNAL_ERROR: Final[Mapping[str, str | int]] = {
     "token": "internal_error",
@@ -104,11 +112,19 @@ class KamailioPort:
 
     # `SharedTable`
     def get(self, key: str) -> str | None:
-        value = KSR.htable.sht_get(CREDENTIALS, key)
-        return value if isinstance(value, str) else None
+        value = KSR.htable.sht_get(CREDENTIALS, _place(key))
+        if not isinstance(value, str):
+            return None
+        owner, _, text = value.partition(" ")
+        return text if owner == key else None
 
     def put(self, key: str, value: str, lifetime: int) -> None:
-        KSR.htable.sht_setxs(CREDENTIALS, key, value, lifetime)
+        KSR.htable.sht_setxs(CREDENTIALS, _place(key), f"{key} {value}", lifetime)
+
+
+def _place(url: str) -> str:
+    """Where a URL's entry lies. Strangers choose URLs: so many places and no more, and whoever comes last has it."""
+    return str(crc32(url.encode("utf-8", "replace")) % _PLACES)
 
 
 def _pv(name: str) -> str:
@@ -148,12 +164,14 @@ def _request_with_replacements() -> Request:
     )
 
 
+def _epoch() -> int:
+    value = KSR.pv.get(_EPOCH)
+    # Whatever the operator wrote there: another value is another reload
+    return value if type(value) is int else crc32(str(value).encode("utf-8", "surrogateescape"))
+
+
 def _replaced(error: UnicodeDecodeError) -> str:
     return error.object.decode("utf-8", "replace")
-
-
-def _without(transaction: str, waiting: list[str]) -> list[str]:
-    return [other for other in waiting if other != transaction]
 
 
 # --- Entry points -----------------------------------------------------------------------------------------------
@@ -169,7 +187,7 @@ def entry(on_internal_error: int) -> Callable[[Callable[[Any, str], int]], Calla
         @wraps(function)
         def guarded(self: Stirshaken, _message: object, argument: object = "") -> int:
             try:
-                if KSR.pv.get(_EPOCH) != self.epoch:
+                if _epoch() != self.epoch:
                     self.reload()
                 # An empty pseudo-variable arrives as "<null>"
                 return function(self, argument if isinstance(argument, str) and argument != "<null>" else "")
@@ -194,7 +212,8 @@ class Stirshaken:
         self.calls = Calls(self.service, self.port)
         self.epoch = 0
         self.fetch_route = "STIR_FETCH"
-        self._waiting: list[str] = []
+        self.parking = Parking(lambda: KSR.htable, PARKED)
+        self._fetched = ""
 
     def child_init(self, rank: int) -> int:
         """Kamailio calls this in every process after the fork."""
@@ -206,8 +225,8 @@ class Stirshaken:
 
     @entry(UNSIGNED)
     def stir_sign(self, attest: str) -> int:
-        """1 signed, 2 passed unsigned."""
-        return self.calls.sign(attest.strip())
+        """1 signed, 2 passed unsigned. Without an argument the attestation is the one in $avp(stir_attest)."""
+        return self.calls.sign((attest or _pv(_ATTEST)).strip())
 
     @entry(NOT_VALID)
     def stir_verify(self, wait: str) -> int:
@@ -215,7 +234,12 @@ class Stirshaken:
 
         "block": never 2, this process fetches, for at most `fetch_timeout`.
         """
-        return self.calls.verify(block=wait == "block")
+        code = self.calls.verify(block=wait == "block")
+        # A parked call gets its verstat per branch, by a line that a script may have forgotten: what came from outside
+        # goes now, for all branches, and then nothing more is said of this call
+        if code == PENDING and self.calls.strip():
+            KSR.pv.seti(_STRIPPED, 1)
+        return code
 
     @entry(NOT_VALID)
     def stir_resume(self, _argument: str) -> int:
@@ -225,75 +249,56 @@ class Stirshaken:
     @entry(REJECT)
     def stir_tag(self, verstat: str) -> int:
         """Branch route of a parked call: 1. Says the verstat given as argument."""
-        self.calls.tag(verstat)
+        if KSR.pv.get(_STRIPPED) is None:
+            self.calls.tag(verstat)
         return 1
 
-    # Parked calls: a list of "index:label" per set of URLs, in a table that all processes share
+    # Parked calls. Their URLs are in $avp(stir_parked): peers' text is read here, never passed through python_exec,
+    # which fails on long or strange text and on 5.6 takes the next call down with it
 
     @entry(REJECT)
-    def stir_park(self, argument: str) -> int:
-        """ "INDEX:LABEL URL..." of a suspended transaction: 1 it waits, -1 it cannot (queue full): resume it at once.
+    def stir_park(self, transaction: str) -> int:
+        """INDEX:LABEL of a suspended transaction: 1 it waits, -1 it cannot (queue full): resume it at once.
 
-        The first call for a URL orders the fetch. Suspend first, park then: the fetch may be over before this returns.
+        The first call for its URLs orders the fetch. Suspend first, park then: the fetch may be over before this returns.
         """
-        transaction, _, urls = argument.partition(" ")
-        waiting = self._change_waiting(urls, lambda ids: [*ids, transaction])
-        if len(waiting) > 1 or getattr(KSR, "async").task_group_data(self.fetch_route, FETCH_GROUP, urls) > 0:
+        urls = _pv(_PARKED_URLS)
+        if not self.parking.park(urls, transaction, self.calls.park_ms):
             return 1
-        self._change_waiting(urls, lambda ids: _without(transaction, ids))
+        if getattr(KSR, "async").task_group_data(self.fetch_route, FETCH_GROUP, urls) > 0:
+            return 1
+        self.parking.forget_order(urls)
+        self.parking.unpark(urls, transaction)
         self.port.log("err", f"fetch queue full: token=x5u_timeout x5u={printable(urls)}")
         return REJECT
 
     @entry(REJECT)
-    def stir_unpark(self, argument: str) -> int:
-        """ "INDEX:LABEL URL..." of a transaction that waited long enough: 1. A late resume would leak it."""
-        transaction, _, urls = argument.partition(" ")
-        self._change_waiting(urls, lambda ids: _without(transaction, ids))
+    def stir_unpark(self, transaction: str) -> int:
+        """INDEX:LABEL of a transaction that waited long enough: 1. A late resume would leak it."""
+        self.parking.unpark(_pv(_PARKED_URLS), transaction)
         return 1
 
     @entry(REJECT)
     def stir_fetch(self, urls: str) -> int:
-        """In a process of the group "stirshaken": fetch, then let `stir_next` name the calls that waited: 1."""
+        """In a process of the group "stirshaken": fetch, then let `stir_next` name the calls that wait: 1."""
+        self._fetched = urls
         try:
-            self.service.obtain(urls.split(" "))
+            # Those who waited may have gone on long ago: then this is nobody's business any more
+            if self.parking.anybody(urls):
+                self.service.obtain(urls.split(" "))
         finally:
-            self._waiting = self._take_waiting(urls)
+            self.parking.forget_order(urls)
         return 1
 
     @entry(REJECT)
     def stir_next(self, _argument: str) -> int:
-        """1 and the next call in $var(stir_index) and $var(stir_label); -1 if there is none."""
-        if not self._waiting:
+        """1 and the next call to resume in $var(stir_index) and $var(stir_label); -1 if there is none."""
+        claimed = self.parking.claim(self._fetched)
+        if claimed is None:
             return REJECT
-        index, _, label = self._waiting.pop(0).partition(":")
-        KSR.pv.seti("$var(stir_index)", int(index))
-        KSR.pv.seti("$var(stir_label)", int(label))
+        KSR.pv.seti("$var(stir_index)", claimed[0])
+        KSR.pv.seti("$var(stir_label)", claimed[1])
         return 1
-
-    def _take_waiting(self, urls: str) -> list[str]:
-        """The calls that wait for these URLs, which wait no longer."""
-        taken: list[str] = []
-
-        def take(waiting: list[str]) -> list[str]:
-            taken.extend(waiting)
-            return []
-
-        self._change_waiting(urls, take)
-        return taken
-
-    def _change_waiting(self, urls: str, change: Callable[[list[str]], list[str]]) -> list[str]:
-        table = KSR.htable
-        table.sht_lock(PARKED, urls)
-        try:
-            text = table.sht_get(PARKED, urls)
-            waiting = change(text.split(",") if isinstance(text, str) and text else [])
-            if waiting:
-                table.sht_sets(PARKED, urls, ",".join(waiting))
-            elif text is not None:
-                table.sht_rm(PARKED, urls)
-        finally:
-            table.sht_unlock(PARKED, urls)
-        return waiting
 
     # Reload
 
@@ -301,22 +306,23 @@ class Stirshaken:
         """Called by the first call after the operator's command, in each process. The first process reads the files and
         says what came of it; the others take over what it accepted.
         """
-        epoch, accepted = KSR.pv.get(_EPOCH), self.service.accepted
+        epoch, accepted = _epoch(), self.service.accepted
         KSR.htable.sht_lock(CONTROL, "reload")
         try:
             if accepted.epoch != self.epoch:
                 self.service.catch_up()  # this process slept through a reload
+            self.port.epoch = epoch
             if accepted.epoch != epoch:
                 accepted.epoch = epoch
                 self._reload_first()
         finally:
-            self.epoch = self.port.epoch = epoch
+            self.epoch = epoch
             KSR.htable.sht_unlock(CONTROL, "reload")
 
     def _reload_first(self) -> None:
         try:
             self.service.reload()
-        except StirError as error:
+        except (StirError, OSError) as error:
             self.port.log("err", f"reload refused, all stays as it was: {one_line(str(error))}")
         else:
             self._announce()
@@ -327,7 +333,8 @@ class Stirshaken:
             self.port.log("warn", f"UNSAFE: {relaxed} is on")
         for name, error in keys.refused:
             kept = "the former pair stays in use" if name in keys.signers else "not used"
-            self.port.log("err", f"pair {one_line(name)} refused: {one_line(str(error))}; {kept}")
+            advice = FAILURES[error.token].advice
+            self.port.log("err", f"pair {one_line(name)} refused: {one_line(str(error))}; {kept}. {advice}")
         try:
             signer = self.service.signer()
             self.port.log(

@@ -15,6 +15,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
 from kamailio_app.credentials import tnauthlist
@@ -48,6 +49,7 @@ class Credential:
     not_after: int
     subject: str
     fingerprint: str  # SHA-256 of the DER, hexadecimal
+    path_pem: str = field(default="", repr=False)  # the certificates of the path, without the anchor
 
 
 class TrustAnchors:
@@ -101,6 +103,7 @@ def validate(octets: bytes, anchors: TrustAnchors, now: float) -> Credential:
         not_after=int(min(certificate.not_valid_after_utc.timestamp() for certificate in chain)),
         subject=signer.subject.rfc4514_string(),
         fingerprint=signer.fingerprint(SHA256()).hex(),
+        path_pem="".join(certificate.public_bytes(Encoding.PEM).decode("ascii") for certificate in chain[:-1]),
     )
 
 

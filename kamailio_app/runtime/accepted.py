@@ -50,6 +50,8 @@ class AcceptedMemory:
         text = json.dumps([accepted.settings, accepted.anchors, dict(accepted.pairs)]).encode()
         if _TEXT + len(text) > _OCTETS:
             raise failure("option_invalid", f"keys and trust anchors together exceed {_OCTETS >> 20} MiB")
+        former = int.from_bytes(self._memory[_LENGTH], "big")
+        self._memory[_TEXT : _TEXT + former] = bytes(former)  # keys that are no longer in use are not kept
         self._memory[_TEXT : _TEXT + len(text)] = text
         self._memory[_LENGTH] = len(text).to_bytes(8, "big")
 

@@ -6,6 +6,7 @@ that was in use in use.
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Mapping
@@ -78,12 +79,7 @@ def load_signers(directory: Path, public_cert_url: str, now: float, in_use: Load
 
 def read_pair(directory: Path, name: str) -> Pair:
     """Read one pair. Errors: `pair_incomplete`, `pair_unreadable`, `key_permissions`."""
-    path = directory / f"{name}.key"
-    key = _read(path)
-    mode = path.stat().st_mode
-    if mode & _FORBIDDEN_MODE:
-        raise failure("key_permissions", f"{path.name} has mode {stat.S_IMODE(mode):o}")
-    return Pair(key, _read(directory / f"{name}.pem"))
+    return Pair(_read(directory / f"{name}.key", _FORBIDDEN_MODE), _read(directory / f"{name}.pem"))
 
 
 def make_signer(name: str, pair: Pair, public_cert_url: str, now: float | None) -> Signer:
@@ -92,6 +88,8 @@ def make_signer(name: str, pair: Pair, public_cert_url: str, now: float | None) 
     Errors: `key_malformed`, `key_curve_unsupported`, `key_mismatch`, `certificate_malformed`, `certificate_expired`,
     `certificate_not_yet_valid`, `certificate_unfit`.
     """
+    if not public_cert_url:
+        raise failure("certificate_unfit", "[signing] public_cert_url is not set")
     if not _NAME.fullmatch(name):
         raise failure("certificate_unfit", "its name does not fit into a URL")
     key = _private_key(name, pair.key)
@@ -129,7 +127,7 @@ def choose_signer(signers: Mapping[str, Signer], pinned: str, now: float) -> Sig
         raise failure("certificate_none", f"no pair {pinned}")
     valid = [signer for signer in signers.values() if signer.not_before <= now < signer.not_after]
     if not valid:
-        raise failure("certificate_none", f"{len(signers)} pairs, none valid now" if signers else "")
+        raise failure("certificate_none", f"{len(signers)} pairs, none valid now" if signers else "no usable pair")
     return max(valid, key=lambda signer: (signer.not_before, signer.name))
 
 
@@ -153,9 +151,12 @@ def _exists(path: Path) -> bool:
         raise failure("pair_unreadable", f"{path.name}: {error.strerror}") from error
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, forbidden: int = 0) -> bytes:
     try:
         with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if mode & forbidden:
+                raise failure("key_permissions", f"{path.name} has mode {stat.S_IMODE(mode):o}")
             return file.read(_MAX_FILE)
     except FileNotFoundError as error:
         raise failure("pair_incomplete", f"{path.name} is missing") from error

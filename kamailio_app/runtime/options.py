@@ -63,9 +63,9 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
             ),
             Option(
                 "public_cert_url",
-                "https://cr.example.net/{name}.pem",
+                "",
                 "The x5u URL under which the world fetches the chain; {name} stands for the pair's NAME. A new "
-                "certificate needs a new NAME and so a new URL (RFC 8224 7.3).",
+                "certificate needs a new NAME and so a new URL (RFC 8224 7.3). Empty: nothing is signed.",
                 "Asterisk's name",
                 '"https://cr.example.net/{name}.pem"',
             ),
@@ -195,19 +195,9 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
         "Fetching other providers' certificates.",
         (
             Option(
-                "credential_wait",
-                "park",
-                "What a call does while its signer's certificate is fetched. park: stir_verify returns 2 and the script "
-                "suspends the call (cfg/README.md), no SIP worker waits. block: the worker itself fetches, for at most "
-                "fetch_timeout.",
-                "ours: a SIP worker never waits for the network",
-                '"block"',
-                choices=("park", "block"),
-            ),
-            Option(
                 "fetch_timeout",
                 2.0,
-                "Seconds for a whole fetch: name, connection, TLS and every byte.",
+                "Seconds for a whole fetch: name, connection, TLS and every byte. A parked call waits half a second longer.",
                 "the SBC trade's usual 2 s budget",
                 "1.5",
                 bounds=(0.1, 30.0),

@@ -9,12 +9,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from kamailio_app import sti_as, sti_vs
 from kamailio_app.credentials.certificate import parse_chain
@@ -35,6 +33,8 @@ from kamailio_app.sti_as import Signed, Signer
 from kamailio_app.verdict import Verification
 
 _CA_FILE = "[verification] ca_file"
+# No honest call names more signers whom nobody here ever heard of
+_MAX_FETCHES = 2
 _TLS_CA_FILE = "[x5u] x5u_tls_ca_file"
 _ATTESTATIONS = {level.value: level for level in Attestation}
 
@@ -131,7 +131,7 @@ class Service:
     # --- Verification -------------------------------------------------------------------------------------------
 
     def verify(self, request: Request, *, block: bool = False, last_try: bool = False) -> Verified | Pending:
-        """Verify. Pending if a credential is missing, settings say `park` and the caller does not say `block` or `last_try`."""
+        """Verify. If a credential is missing: Pending; with `block` it is fetched; at the `last_try` it is a timeout."""
         now = self._clock()
         examination = sti_vs.examine(request, self.settings.verification, now=now)
         credentials: dict[str, Credential | StirError] = {}
@@ -145,10 +145,11 @@ class Service:
         if missing:
             if last_try:
                 credentials.update((url, failure("x5u_timeout", "the call waited long enough")) for url in missing)
-            elif self.settings.park and not block:
-                return Pending(tuple(missing))
+            elif block:
+                credentials.update(self.fetch(missing[:_MAX_FETCHES]))
+                credentials.update((url, failure("x5u_refused", "too many URLs")) for url in missing[_MAX_FETCHES:])
             else:
-                credentials.update(self.fetch(missing))
+                return Pending(tuple(missing[:_MAX_FETCHES]))
         verification = sti_vs.conclude(examination, credentials, now=now)
         return Verified(verification, treatment(verification, self.settings.treatment))
 
@@ -166,23 +167,19 @@ class Service:
         now = self._clock()
         results: dict[str, Credential | StirError] = {}
         for url, download in downloads.items():
-            if isinstance(download, StirError):
-                fetched = Fetched(int(now) + self.settings.negative_lifetime, token=download.token)
-                results[url] = download
-                self._cache.put(url, download, fetched.expires)
+            try:
+                if isinstance(download, StirError):
+                    raise download
+                credential = validate(download.octets, self.anchors, now)
+            except StirError as error:
+                fetched = Fetched(int(now) + self.settings.negative_lifetime, token=error.token)
+                results[url] = error
             else:
-                keep = lifetime(download.cache_control, self.settings.lifetime)
-                try:
-                    fetched = Fetched(int(now) + keep, pem=_pem(download.octets))
-                    accepted = self._accept(url, fetched, now)
-                    # The others keep it no longer than we do
-                    ends = int(now) + self.settings.negative_lifetime if isinstance(accepted, StirError) else accepted.not_after
-                    fetched = replace(fetched, expires=min(fetched.expires, ends))
-                    results[url] = accepted
-                except StirError as error:
-                    fetched = Fetched(int(now) + self.settings.negative_lifetime, token=error.token)
-                    results[url] = error
-                    self._cache.put(url, error, fetched.expires)
+                ends = int(now) + lifetime(download.cache_control, self.settings.lifetime)
+                # Only what the path needs: a stranger's file may hold much more
+                fetched = Fetched(min(ends, credential.not_after), pem=credential.path_pem)
+                results[url] = credential
+            self._cache.put(url, results[url], fetched.expires)
             self._shared.put(url, fetched.to_text(), max(1, fetched.expires - int(now)))
         return results
 
@@ -220,11 +217,6 @@ def _warm_up() -> None:
     """What OpenSSL makes at its first signature takes milliseconds: here, before the server forks, it is no call's."""
     key = generate_private_key(SECP256R1())
     es256.verify(b"", es256.sign(b"", key), key.public_key())
-
-
-def _pem(octets: bytes) -> str:
-    """The certificates alone, as text that any table can hold. Errors: `credential_malformed`."""
-    return "".join(certificate.public_bytes(Encoding.PEM).decode("ascii") for certificate in parse_chain(octets))
 
 
 def _read_anchors(ca_file: Path | None, option: str = _CA_FILE) -> bytes:

@@ -50,7 +50,6 @@ class Settings:
     ca_file: Path | None
     verification: VerificationRules
     treatment: TreatmentRules
-    park: bool
     fetch: FetchRules
     max_cache_size: int
     lifetime: LifetimeRules
@@ -115,9 +114,10 @@ def _settings(path: Path, text: str, values: dict[str, dict[str, Any]]) -> Setti
     x5u_rules = X5uRules(frozenset(x5u["x5u_ports"]))
     url = signing["public_cert_url"]
     try:
-        if "{name}" not in url:
+        if url and "{name}" not in url:
             raise failure("x5u_refused", "it has no {name}")
-        check_x5u(url.replace("{name}", "name"), x5u_rules)
+        if url:
+            check_x5u(url.replace("{name}", "name"), x5u_rules)
     except StirError as error:
         raise failure("option_invalid", f"{path}: [signing] public_cert_url: {error.detail}") from error
     if cache["min_cache_lifetime"] > cache["max_cache_lifetime"]:
@@ -141,7 +141,6 @@ def _settings(path: Path, text: str, values: dict[str, dict[str, Any]]) -> Setti
             **values["identities"],
         ),
         treatment=TreatmentRules(FailureAction(verification["failure_action"]), verification["require_identity"]),
-        park=x5u["credential_wait"] == "park",
         fetch=FetchRules(
             timeout=float(x5u["fetch_timeout"]),
             max_bytes=x5u["max_certificate_bytes"],

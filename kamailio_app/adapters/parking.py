@@ -1,0 +1,87 @@
+"""Which calls wait for which credentials: one text per set of URLs, in a table that all processes share.
+
+The text is "ORDERED_UNTIL INDEX:LABEL:DEADLINE ...", times in milliseconds. A call parks with the moment at which its own timer
+will fire; after that the timer resumes it, and nobody else may: a transaction that is continued twice is leaked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+# A call whose timer fires so soon is left to it: the credential is at hand by then, and two must not resume it
+_MARGIN_MS: Final = 300
+
+
+class Parking:
+    """`table` is Kamailio's htable module, `name` the table's."""
+
+    def __init__(self, table: Callable[[], Any], name: str, clock: Callable[[], float] = time.time) -> None:
+        self._table = table
+        self._name = name
+        self._clock = clock
+
+    def park(self, urls: str, transaction: str, wait_ms: int) -> bool:
+        """Put a suspended call down. True if a fetch is to be ordered: nobody has, or whoever did was not heard of again."""
+        now = self._now()
+        with self._entry(urls) as entry:
+            entry.waiting.append(f"{transaction}:{now + wait_ms}")
+            if entry.ordered_until > now:
+                return False
+            entry.ordered_until = now + wait_ms
+            return True
+
+    def unpark(self, urls: str, transaction: str) -> None:
+        """Take a call away whose timer resumes it."""
+        with self._entry(urls) as entry:
+            entry.waiting = [waiting for waiting in entry.waiting if not waiting.startswith(f"{transaction}:")]
+
+    def forget_order(self, urls: str) -> None:
+        """No fetch is under way any more: the next call to park orders one."""
+        with self._entry(urls) as entry:
+            entry.ordered_until = 0
+
+    def anybody(self, urls: str) -> bool:
+        """Is there a call that a fetch would help?"""
+        with self._entry(urls) as entry:
+            return bool(entry.waiting)
+
+    def claim(self, urls: str) -> tuple[int, int] | None:
+        """Index and label of a call that the claimer alone has to resume now; None if there is none."""
+        soonest = self._now() + _MARGIN_MS
+        with self._entry(urls) as entry:
+            for waiting in entry.waiting:
+                index, label, deadline = waiting.split(":")
+                if int(deadline) > soonest:
+                    entry.waiting.remove(waiting)
+                    return int(index), int(label)
+        return None
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+    @contextmanager
+    def _entry(self, urls: str) -> Iterator[_Entry]:
+        table = self._table()
+        table.sht_lock(self._name, urls)
+        try:
+            text = table.sht_get(self._name, urls)
+            entry = _Entry(text if isinstance(text, str) else "0")
+            yield entry
+            if entry.waiting or entry.ordered_until:
+                table.sht_sets(self._name, urls, str(entry))
+            elif text is not None:
+                table.sht_rm(self._name, urls)
+        finally:
+            table.sht_unlock(self._name, urls)
+
+
+class _Entry:
+    def __init__(self, text: str) -> None:
+        ordered_until, *self.waiting = text.split(" ")
+        self.ordered_until = int(ordered_until)
+
+    def __str__(self) -> str:
+        return " ".join([str(self.ordered_until), *self.waiting])
