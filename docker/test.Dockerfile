@@ -4,5 +4,5 @@ FROM debian:${SUITE}-slim
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates make
 WORKDIR /opt/kamailio-stirshaken
 COPY . .
-RUN make install
+RUN make tools
 CMD ["make", "demo", "test"]

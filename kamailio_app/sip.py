@@ -179,7 +179,7 @@ def _format_second(second: int) -> str:
 _VERSTAT: Final = re.compile(r";(?:\s*verstat(?:\s*=\s*[^;<>@?,\s\"]*)?(?=[\s;:<>@?,\"]|$))+", re.IGNORECASE)
 # No part may hold a colon, so that a text of many "sip:" is still read in linear time
 _NUMBER_IN_URI: Final = re.compile(
-    r"(sips?:[+0-9][^@<>;:,\s\"]*+)((?:[;:][^@<>:,\s\"]*+)?@)|(tel:[^;<>,\s?\"]++)", re.IGNORECASE
+    r"(sips?:[+0-9][^@<>;:,\s\"]*+)((?:[;:][^@<>:,\s\"]*+)?@)|(tel:[^;<>,\s?\"]++)((?:;[^<>,\s?\"]*+)?+)", re.IGNORECASE
 )
 
 
@@ -201,6 +201,6 @@ def with_verstat(value: str, verstat: str, of: Party, plan: NumberPlan = AS_WRIT
     def marked(match: re.Match[str]) -> str:
         if party(f"{match[0]}host" if match[2] else match[0], plan) != of:
             return match[0]
-        return f"{match[1] or match[3]};verstat={verstat}{match[2] or ''}"
+        return f"{match[1] or match[3]};verstat={verstat}{match[2] or match[4] or ''}"
 
     return _NUMBER_IN_URI.sub(marked, value)

@@ -25,10 +25,7 @@ SANITY_CHECKS, URI_CHECKS = 17895, 7
 
 def mod_init():
     """Kamailio calls this once before it forks. An exception here stops the start."""
-    stirshaken_paths.extend()
-    from kamailio_app.adapters.kamailio import handler
-
-    return Edge(handler())
+    return Edge(stirshaken_paths.handler())
 
 
 def guarded(callback):

@@ -16,7 +16,4 @@ import stirshaken_paths  # noqa: E402 - finds the package and its virtualenv
 
 def mod_init():
     """Kamailio calls this once before it forks. An exception here stops the start."""
-    stirshaken_paths.extend()
-    from kamailio_app.adapters.kamailio import handler
-
-    return handler()
+    return stirshaken_paths.handler()

@@ -17,3 +17,17 @@ def extend():
         if path in sys.path:
             sys.path.remove(path)
         sys.path.insert(1, path)
+
+
+def handler():
+    """The handler object of kamailio_app. Says what is missing if it cannot be imported; an error stops the start."""
+    extend()
+    try:
+        from kamailio_app.adapters.kamailio import handler as make
+    except ImportError as error:
+        import KSR
+
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        KSR.err(f"stirshaken: not started: {error.name} is missing for Python {version}; run: make -C {_ROOT} install\n")
+        raise
+    return make()

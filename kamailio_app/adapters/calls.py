@@ -121,9 +121,9 @@ class Calls:
         return int(self.service.settings.fetch.timeout * 1000) + _TO_AND_FRO_MS
 
     def strip(self) -> bool:
-        """Remove what came from outside; True if there was any."""
+        """Remove what came from outside; True if there was any, or more than is looked at."""
         request = self.port.request()
-        if "verstat" not in " ".join([request.from_uri, *request.asserted]).lower():
+        if len(request.asserted) <= MAX_ASSERTED and "verstat" not in " ".join([request.from_uri, *request.asserted]).lower():
             return False
         self.tag("", request)
         return True

@@ -165,7 +165,10 @@ def _request_with_replacements() -> Request:
 
 
 def _epoch() -> int:
-    value = KSR.pv.get(_EPOCH)
+    try:
+        value = KSR.pv.get(_EPOCH)
+    except UnicodeDecodeError as error:
+        value = _replaced(error)
     # Whatever the operator wrote there: another value is another reload
     return value if type(value) is int else crc32(str(value).encode("utf-8", "surrogateescape"))
 
@@ -344,7 +347,10 @@ class Stirshaken:
             )
         except StirError as error:
             if self.port.once(error.token):
-                self.port.log("warn", f"calls pass unsigned: {one_line(str(error))}; {len(self.service.anchors)} trust anchors")
+                self.port.log(
+                    "warn",
+                    f"calls pass unsigned: {one_line(str(error))} in {settings.certificate_dir}; {len(self.service.anchors)} trust anchors",
+                )
 
     def internal_error(self, where: str) -> None:
         """Say what happened, with the traceback on one line, and in the results. Must not raise."""

@@ -6,6 +6,7 @@ will fire; after that the timer resumes it, and nobody else may: a transaction t
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from typing import Any, Final
 
 # A call whose timer fires so soon is left to it: the credential is at hand by then, and two must not resume it
 _MARGIN_MS: Final = 300
+# An operator may have touched the table, a script may have parked anything: what is not ours is not there
+_ORDERED: Final = re.compile(r"[0-9]{1,15}")
+_WAITING: Final = re.compile(r"-?[0-9]{1,10}:-?[0-9]{1,10}:[0-9]{1,15}")
 
 
 class Parking:
@@ -80,8 +84,10 @@ class Parking:
 
 class _Entry:
     def __init__(self, text: str) -> None:
-        ordered_until, *self.waiting = text.split(" ")
-        self.ordered_until = int(ordered_until)
+        ordered_until, *waiting = text.split(" ") if text.isascii() else ("",)
+        ours = _ORDERED.fullmatch(ordered_until) is not None
+        self.ordered_until = int(ordered_until) if ours else 0
+        self.waiting = [each for each in waiting if ours and _WAITING.fullmatch(each)]
 
     def __str__(self) -> str:
         return " ".join([str(self.ordered_until), *self.waiting])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +18,13 @@ class Repository:
     def __init__(self, directory: Path, identity: Issued, host: str = "127.0.0.1") -> None:
         self.chains: dict[str, bytes] = {}
         self.asked: list[str] = []
+        self.delay = 0.0  # seconds before it answers
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked.append(self.path)
+                time.sleep(outer.delay)
                 body = outer.chains.get(self.path.removeprefix("/"))
                 self.send_response(200 if body is not None else 404)
                 self.send_header("Content-Type", "application/pem-certificate-chain")

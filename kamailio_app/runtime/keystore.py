@@ -56,6 +56,8 @@ def load_signers(directory: Path, public_cert_url: str, now: float, in_use: Load
     signers: dict[str, Signer] = {}
     pairs: dict[str, Pair] = {}
     refused: list[tuple[str, StirError]] = []
+    if not public_cert_url:
+        in_use = NOTHING  # nothing is to be signed: no pair is kept for want of a better one
     try:
         names = sorted({path.stem for path in directory.iterdir() if path.suffix in (".key", ".pem")})
     except FileNotFoundError:

@@ -226,7 +226,8 @@ def main() -> int:
         print(report(samples))
         print(
             f"\n{datetime.now(UTC):%Y-%m-%d}, {machine()}. {options.rounds} rounds of {options.calls} calls of each kind, "
-            f"interleaved, {pace}, -X {options.allocator}, {time.monotonic() - began:.0f} s. Cold start to the first signed call: {started:.2f} s."
+            f"interleaved, {pace}, -X {options.allocator}, {time.monotonic() - began:.0f} s. "
+            f"Cold start to the first signed call: {started:.2f} s."
         )
     return 0
 

@@ -81,8 +81,11 @@ def test_verifying_blocks_of_the_documentation_verify(network: Network, tmp_path
     if parked:
         include = next(block for block in found if "STIRSHAKEN_PARK" in block)
         routes = next(block for block in found if "route[STIR_CONTINUE]" in block)
-        routes = re.sub(r"# what you do.*", 't_on_branch("YOURS");\n\troute(LOCATION);', routes)
+        (tag,) = (block for block in found if block.startswith("route(STIR_TAG)"))
         cfg = stock_with(include=installed_here(include), call=calls[1], before="route(SIPOUT);", routes=routes)
+        anchor = "\nbranch_route[MANAGE_BRANCH] {\n"
+        assert cfg.count(anchor) == 1
+        cfg = cfg.replace(anchor, f"{anchor}\t{tag}")
     else:
         cfg = stock_with(include=installed_here(found[0]), call=calls[0], before="route(SIPOUT);")
     with site_with(network, tmp_path, cfg) as site:

@@ -138,7 +138,7 @@ def test_verstat_from_outside_is_removed_wherever_it_stands(network: Network, tm
         )
         assert spoofed not in " ".join(value for _, value in request.headers)
         asserted = request.header("p-asserted-identity")
-        assert asserted.count(";verstat=No-TN-Validation") == 2
+        assert asserted.count(";verstat=No-TN-Validation") == 2  # both name the caller
         assert request.header("from") == f'"Bank" <sip:{CALLER}@carrier.example>;tag=x'
 
 
@@ -240,12 +240,102 @@ def test_call_to_another_number_than_was_signed_is_refused_where_policy_says_so(
         assert site.carrier.final().start_line == "SIP/2.0 428 Use Identity Header"
 
 
-def test_blocking_wait_is_bounded_and_verifies_too(network: Network, tmp_path: Path, cfg: str) -> None:
-    settings = network.settings(x5u={"credential_wait": "block", "fetch_timeout": 0.5})
+def test_wait_of_a_parked_call_follows_fetch_timeout(network: Network, tmp_path: Path, cfg: str) -> None:
+    settings = network.settings(x5u={"fetch_timeout": 0.5})
     with Site(network, tmp_path, cfg, settings=settings) as site:
-        request, _ = inbound(site, f"Identity: {network.identity()}")
-        assert "verstat=TN-Validation-Passed" in request.header("from")
         silent = network.identity(x5u=f"https://localhost:{network.silent_port}/sp.pem")
+        began = time.monotonic()
         request, call_id = inbound(site, f"Identity: {silent}")
         assert "verstat=No-TN-Validation" in request.header("from")
         assert site.words(call_id)["token"] == "x5u_timeout"
+        assert time.monotonic() - began < 1.9  # the default would be two seconds
+
+
+def test_verstat_stands_on_the_number_that_was_verified_and_on_no_other(network: Network, tmp_path: Path, cfg: str) -> None:
+    with Site(network, tmp_path, cfg) as site:
+        for _ in range(2):  # parked, and with the certificate at hand
+            request, call_id = inbound(
+                site,
+                f"P-Asserted-Identity: <tel:{CALLER}>",
+                "P-Asserted-Identity: <sip:+18005550999@bank.example>",
+                f"Identity: {network.identity()}",
+            )
+            assert site.words(call_id)["result"] == "valid"
+            assert request.all("p-asserted-identity") == [
+                f"<tel:{CALLER};verstat=TN-Validation-Passed>",
+                "<sip:+18005550999@bank.example>",
+            ]
+
+
+def test_spoofed_verstat_of_a_parked_call_is_gone(network: Network, tmp_path: Path, cfg: str) -> None:
+    with Site(network, tmp_path, cfg) as site:
+        spoofed = "verstat=TN-Validation-Passed"
+        silent = network.identity(x5u=f"https://localhost:{network.silent_port}/sp.pem")
+        request, _ = inbound(
+            site,
+            f"P-Asserted-Identity: <sip:{CALLER};{spoofed}@carrier.example>",
+            f"Identity: {silent}",
+            from_field=f"<sip:{CALLER};{spoofed}@carrier.example>;tag=x".encode(),
+        )
+        assert request.all("p-asserted-identity") == [f"<sip:{CALLER}@carrier.example>"]
+        assert request.header("from") == f"<sip:{CALLER}@carrier.example>;tag=x"
+
+
+def test_every_parked_call_goes_on_however_many_wait(network: Network, tmp_path: Path, cfg: str) -> None:
+    with Site(network, tmp_path, cfg) as site:
+        header = f"Identity: {network.identity()}\r\n"
+        network.repository.delay = 0.5
+        try:
+            ids = {site.carrier.invite(site.target, extra=header) for _ in range(150)}
+            began = time.monotonic()
+            passed = set()
+            while passed != ids:
+                request = site.phone.receive_request("INVITE")
+                assert "verstat=TN-Validation-Passed" in request.header("from")
+                passed.add(request.header("call-id"))
+                site.phone.answer(request)
+            assert time.monotonic() - began < 2.0  # by the fetch, not by their timers
+        finally:
+            network.repository.delay = 0.0
+
+
+def test_calls_that_are_resumed_late_leave_no_transaction(network: Network, tmp_path: Path, cfg: str) -> None:
+    settings = network.settings(x5u={"fetch_timeout": 1.0})
+    with Site(network, tmp_path, cfg, settings=settings) as site:
+        # The answer comes when the calls' own timers fire
+        network.repository.delay = 0.97
+        try:
+            header = f"Identity: {network.identity()}\r\n"
+            ids = set()
+            for _ in range(60):
+                ids.add(site.carrier.invite(site.target, extra=header))
+                time.sleep(0.01)
+            seen = set()
+            while seen != ids:
+                request = site.phone.receive_request("INVITE")
+                seen.add(request.header("call-id"))
+                site.phone.answer(request)
+        finally:
+            network.repository.delay = 0.0
+        assert "not suspended" not in site.edge.log()
+        wait_until_no_transaction(site, 20)
+
+
+def test_strangers_urls_do_not_fill_the_shared_memory(network: Network, tmp_path: Path, cfg: str) -> None:
+    with Site(network, tmp_path, cfg) as site:
+        junk = network.hierarchy.root.pem * 6
+        forged = network.hierarchy.service_provider()
+        names = [f"stranger-{number}.pem" for number in range(30)]
+        network.repository.chains.update(dict.fromkeys(names, network.provider.chain_pem + junk))
+        inbound(site, f"Identity: {network.identity()}")
+
+        def free() -> int:
+            found = re.search(r"free: (\d+)", site.edge.rpc("core.shmmem"))
+            assert found
+            return int(found[1])
+
+        before = free()
+        for name in names:
+            inbound(site, f"Identity: {network.identity(issued=forged, x5u=network.repository.url(name))}")
+        wait_until_no_transaction(site)
+        assert before - free() < 30 * 12_000
