@@ -242,9 +242,10 @@ class FakeKsr:
         self.logs: list[tuple[str, str]] = []
         self.violations: list[str] = []
         self.held: list[tuple[str, str]] = []
-        self.shv: dict[str, str | int] = {"stirshaken": 0}
+        self.shv: dict[str, str | int | bytes] = {"stirshaken": 0}
         self.var: dict[str, str | int] = {}
-        self.avp: dict[str, list[str | int]] = {}
+        self.avp: dict[str, list[Any]] = {}
+        """Octets are what a script copied from a message: they are decoded on reading."""
         self.transaction = (4711, -5)
         self.tables = {
             "stirshaken": Table(initval=0),
@@ -349,12 +350,13 @@ class FakeKsr:
             return numbers[name]
         kind, _, inner = name.removesuffix(")").partition("(")
         if kind == "$shv":
-            return self.shv.get(inner)
+            shared = self.shv.get(inner)
+            return shared.decode("utf-8") if isinstance(shared, bytes) else shared
         if kind == "$var":
             return self.var.get(inner, 0)  # a script variable is 0 until it is set, and nobody resets it
         if kind == "$avp":
-            stack = self.avp.get(inner)
-            return stack[-1] if stack else None
+            top = self.avp.get(inner, [None])[-1]
+            return top.decode("utf-8") if isinstance(top, bytes) else top
         self.logs.append(("err", f"unknown pseudo-variable {name!r}\n"))
         return None
 

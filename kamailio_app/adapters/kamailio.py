@@ -347,10 +347,9 @@ class Stirshaken:
             )
         except StirError as error:
             if self.port.once(error.token):
-                self.port.log(
-                    "warn",
-                    f"calls pass unsigned: {one_line(str(error))} in {settings.certificate_dir}; {len(self.service.anchors)} trust anchors",
-                )
+                where = one_line(str(settings.certificate_dir))
+                anchors = len(self.service.anchors)
+                self.port.log("warn", f"calls pass unsigned: {one_line(str(error))} in {where}; {anchors} trust anchors")
 
     def internal_error(self, where: str) -> None:
         """Say what happened, with the traceback on one line, and in the results. Must not raise."""

@@ -84,8 +84,8 @@ class Parking:
 
 class _Entry:
     def __init__(self, text: str) -> None:
-        ordered_until, *waiting = text.split(" ") if text.isascii() else ("",)
-        ours = _ORDERED.fullmatch(ordered_until) is not None
+        ordered_until, *waiting = text.split(" ")
+        ours = _ORDERED.fullmatch(ordered_until)
         self.ordered_until = int(ordered_until) if ours else 0
         self.waiting = [each for each in waiting if ours and _WAITING.fullmatch(each)]
 

@@ -49,7 +49,7 @@ class Credential:
     not_after: int
     subject: str
     fingerprint: str  # SHA-256 of the DER, hexadecimal
-    path_pem: str = field(default="", repr=False)  # the certificates of the path, without the anchor
+    path_pem: str = field(default="", repr=False)  # the path's certificates without the anchor, unless it is the signer itself
 
 
 class TrustAnchors:
@@ -103,7 +103,7 @@ def validate(octets: bytes, anchors: TrustAnchors, now: float) -> Credential:
         not_after=int(min(certificate.not_valid_after_utc.timestamp() for certificate in chain)),
         subject=signer.subject.rfc4514_string(),
         fingerprint=signer.fingerprint(SHA256()).hex(),
-        path_pem="".join(certificate.public_bytes(Encoding.PEM).decode("ascii") for certificate in chain[:-1]),
+        path_pem="".join(certificate.public_bytes(Encoding.PEM).decode("ascii") for certificate in chain[:-1] or chain),
     )
 
 

@@ -11,7 +11,7 @@ from kamailio_app.errors import FAILED, FAILURES, NOT_VALIDATED, PASSED, BadIden
 from kamailio_app.identity import MAX_FIELD_OCTETS
 from kamailio_app.passport.claims import Attestation
 from kamailio_app.policy.treatment import FailureAction, Treatment, TreatmentRules, treatment
-from kamailio_app.sip import with_verstat, without_verstat
+from kamailio_app.sip import Party, party, uris, with_verstat, without_verstat
 from kamailio_app.sti_vs import MAX_IDENTITY_HEADERS
 from kamailio_app.verdict import Verdict, combine
 
@@ -346,7 +346,16 @@ def test_headers_have_a_bounded_number() -> None:
 )
 def test_verstat_stands_behind_the_number(value: str, expected: str) -> None:
     """TS 24.229 7.2A.20: a parameter of the tel URI, or of the user part before the "@"."""
-    assert with_verstat(value, "X") == expected
+    of = party(uris(value)[0])
+    assert of
+    assert with_verstat(value, "X", of) == expected
+
+
+def test_number_that_was_not_verified_carries_no_verstat() -> None:
+    """TS 24.229 7.2A.20: verstat tells the outcome for the number that it stands behind."""
+    value = "<sip:+12155550199@example.com;user=phone>, <tel:+12155550121>"
+    expected = "<sip:+12155550199@example.com;user=phone>, <tel:+12155550121;verstat=X>"
+    assert with_verstat(value, "X", Party("tn", "12155550121")) == expected
 
 
 @pytest.mark.parametrize(
@@ -366,7 +375,7 @@ def test_verstat_of_a_peer_is_removed(value: str) -> None:
     """TS 24.229 (standards VT-3): MUST remove what did not come from own verification, wherever it stands."""
     assert without_verstat(value) == "<sip:+12155550121@example.com;user=phone>"
     ours = "<sip:+12155550121;verstat=No-TN-Validation@example.com;user=phone>"
-    assert with_verstat(value, "No-TN-Validation") == ours
+    assert with_verstat(value, "No-TN-Validation", Party("tn", "12155550121")) == ours
 
 
 def test_removal_leaves_no_other_verstat_behind() -> None:

@@ -288,7 +288,7 @@ def test_every_parked_call_goes_on_however_many_wait(network: Network, tmp_path:
         try:
             ids = {site.carrier.invite(site.target, extra=header) for _ in range(150)}
             began = time.monotonic()
-            passed = set()
+            passed: set[str] = set()
             while passed != ids:
                 request = site.phone.receive_request("INVITE")
                 assert "verstat=TN-Validation-Passed" in request.header("from")
@@ -310,7 +310,7 @@ def test_calls_that_are_resumed_late_leave_no_transaction(network: Network, tmp_
             for _ in range(60):
                 ids.add(site.carrier.invite(site.target, extra=header))
                 time.sleep(0.01)
-            seen = set()
+            seen: set[str] = set()
             while seen != ids:
                 request = site.phone.receive_request("INVITE")
                 seen.add(request.header("call-id"))

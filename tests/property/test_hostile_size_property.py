@@ -16,7 +16,7 @@ from kamailio_app.errors import StirError
 from kamailio_app.grammar import printable
 from kamailio_app.identity import MAX_FIELD_OCTETS, parse_identity, split_values
 from kamailio_app.passport.encoding import json_object
-from kamailio_app.sip import caller, parse_date, party, uris, with_verstat, without_verstat
+from kamailio_app.sip import Party, caller, parse_date, party, uris, with_verstat, without_verstat
 from kamailio_app.tn import canonical_tn
 
 from .support import INVITE, good, provider, replace, verify
@@ -87,7 +87,7 @@ READERS: list[Callable[[str], object]] = [
     canonical_tn,
     parse_date,
     without_verstat,
-    lambda text: with_verstat(text, "No-TN-Validation"),
+    lambda text: with_verstat(text, "No-TN-Validation", Party("tn", "1")),
     lambda text: check_x5u(text, DEFAULT_RULES),
     lambda text: lifetime(text, LifetimeRules()),
     printable,

@@ -188,13 +188,28 @@ def test_no_foreign_verstat_is_left(value: str) -> None:
 @given(any_text(VERSTAT_FRAGMENTS, 20))
 @example("<tel:+1;;verstat verstat=P>")
 @example("sip:+1;verstat:secret@h")
+@example("<tel:1>,<tel:1;phone-context=+215>")
 def test_the_only_verstat_is_ours(value: str) -> None:
-    marked = with_verstat(value, "No-TN-Validation")
+    of = Party("tn", "1")
+    marked = with_verstat(value, "No-TN-Validation", of)
     found = ANY_VERSTAT.findall(marked)
     assert marked.count(";verstat=No-TN-Validation") >= len(found)
     assert marked.replace(";verstat=No-TN-Validation", "") == without_verstat(value)
     if ";verstat=No-TN-Validation:" not in marked:  # a password goes with a verstat in front of it
-        assert with_verstat(marked, "No-TN-Validation") == marked
+        assert with_verstat(marked, "No-TN-Validation", of) == marked
+
+
+@PROPERTY
+@given(any_text(VERSTAT_FRAGMENTS, 20))
+@example("<tel:1>,<tel:1;phone-context=+215>")
+@example("sip:1;phone-context=+215@h")
+def test_verstat_stands_on_the_caller_that_was_verified_only(value: str) -> None:
+    found = caller(replace(INVITE, asserted=(value,)), "pai")
+    other = Party("tn", "19995550100")
+    assert with_verstat(value, "No-TN-Validation", other) == without_verstat(value)
+    for uri in uris(without_verstat(value)):
+        if found and party(uri) != found:
+            assert with_verstat(uri, "No-TN-Validation", found) == uri
 
 
 # --- x5u and the rest ---------------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_defaults_are_the_cautious_choices(tmp_path: Path) -> None:
     assert (settings.verification.max_iat_age, settings.verification.max_iat_future) == (60, 60)
     assert settings.fetch.max_redirects == 0
     assert not settings.fetch.private_addresses
-    assert settings.park
+    assert settings.public_cert_url == ""
     assert settings.relaxed == ()
 
 
@@ -107,6 +107,7 @@ def test_defaults_are_the_cautious_choices(tmp_path: Path) -> None:
         ("[log]\nfailure_action = 'tag'", "[log] failure_action; it belongs to [verification]"),
         ("failure_action = 'tag'", "it belongs to [verification]"),
         ("[log]\nxyzzy = 1", "[log] xyzzy"),
+        ("[x5u]\ncredential_wait = 'park'", "[x5u] credential_wait"),
         ("[xyzzy]", "[xyzzy]"),
     ],
 )
@@ -213,7 +214,6 @@ def test_unsafe_choices_are_listed(tmp_path: Path) -> None:
 
 
 def test_ports_count_for_verifying_and_fetching_alike(tmp_path: Path) -> None:
-    settings = read(tmp_path, "[x5u]\nx5u_ports = [443, 8444]\ncredential_wait = 'block'")
+    settings = read(tmp_path, "[x5u]\nx5u_ports = [443, 8444]")
     assert settings.verification.x5u == settings.fetch.x5u
     assert settings.fetch.x5u.ports == {443, 8444}
-    assert not settings.park

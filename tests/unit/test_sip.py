@@ -10,7 +10,7 @@ from kamailio_app import sip
 from kamailio_app.sip import Party
 from kamailio_app.tn import NumberPlan
 
-from .builders import DATE, NOW, refused, request
+from .builders import DATE, NOW, ORIG, refused, request
 
 NANP = NumberPlan("1", "1", "011", 10)
 LARGE = 65536
@@ -231,7 +231,7 @@ def test_64_kilobytes_of_anything_are_read_in_linear_time(piece: str) -> None:
     for value in (text, f"sip:{text}@gw;user=phone", f"tel:{text}", f"<sip:a@b>,{text}x"):
         sip.uris(value)
         sip.party(value)
-        sip.with_verstat(value, "No-TN-Validation")
+        sip.with_verstat(value, "No-TN-Validation", tn("1"))
     sip.caller(request(asserted=(text,)), "pai")
     assert perf_counter() - began < 1
 
@@ -309,7 +309,58 @@ PASSED = "TN-Validation-Passed"
     ],
 )
 def test_verstat_goes_behind_the_number_and_before_the_host(value: str, tagged: str) -> None:
-    assert sip.with_verstat(value, PASSED) == tagged
+    of = next((found for named in sip.uris(value) if (found := sip.party(named))), tn(ORIG))
+    assert sip.with_verstat(value, PASSED, of) == tagged
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "tel:+12155550122",
+        "tel:+1215555012",
+        "tel:2155550121",
+        "<sip:+12155550122@gw;user=phone>",
+        "sip:2155550121@gw",
+        "sip:+1215555012;ext=1@gw",
+        "sip:2155550121;phone-context=+44@gw",
+        "tel:2155550121;phone-context=+44",
+        "tel:12155550121;phone-context=+44",
+        "sip:12155550121;phone-context=+44@gw",
+        "sip:alice@12155550121",
+        "sip:alice@gw;x=+12155550121",
+    ],
+)
+def test_number_that_was_not_verified_carries_no_verstat(value: str) -> None:
+    of = tn(ORIG)
+    assert sip.with_verstat(value, PASSED, of) == value
+    spoofed = value.replace("@", f";verstat={PASSED}@") if "@" in value else f"{value};verstat={PASSED}"
+    assert sip.with_verstat(spoofed, PASSED, of) == value
+    # Also where the one that was verified stands beside it
+    both = f"<{value.strip('<>')}>, <tel:+{ORIG}>"
+    assert sip.with_verstat(both, PASSED, of) == f"<{value.strip('<>')}>, <tel:+{ORIG};verstat={PASSED}>"
+
+
+@pytest.mark.parametrize(
+    ("value", "tagged"),
+    [
+        ("tel:+1-215-555-0121", f"tel:+1-215-555-0121;verstat={PASSED}"),
+        ("tel:5550121;phone-context=+1215", f"tel:5550121;verstat={PASSED};phone-context=+1215"),
+        ("<sip:5550121;phone-context=+1215@gw>", f"<sip:5550121;verstat={PASSED};phone-context=+1215@gw>"),
+        ("<sip:2155550121@gw>", f"<sip:2155550121;verstat={PASSED}@gw>"),
+        ("tel:12155550121", f"tel:12155550121;verstat={PASSED}"),
+        (
+            '"A, B" <tel:2155550121>;x, sip:+12155550121@a',
+            f'"A, B" <tel:2155550121;verstat={PASSED}>;x, sip:+12155550121;verstat={PASSED}@a',
+        ),
+    ],
+)
+def test_number_is_known_by_what_it_means_and_not_by_how_it_is_written(value: str, tagged: str) -> None:
+    assert sip.with_verstat(value, PASSED, tn(ORIG), NANP) == tagged
+
+
+@pytest.mark.parametrize("value", ["sip:alice@gw", "<sip:alice@gw>", "sip:1@gw", "urn:service:sos"])
+def test_caller_without_number_carries_no_verstat(value: str) -> None:
+    assert sip.with_verstat(value, PASSED, uri("sip:alice@gw")) == value
 
 
 @pytest.mark.parametrize(
@@ -356,4 +407,5 @@ def test_what_is_left_never_closes_up_to_another_verstat(value: str) -> None:
 
 def test_our_verstat_replaces_the_one_from_outside() -> None:
     value = "<sip:+1;verstat=TN-Validation-Passed@gw;user=phone>"
-    assert sip.with_verstat(value, "TN-Validation-Failed") == "<sip:+1;verstat=TN-Validation-Failed@gw;user=phone>"
+    of = tn("1")
+    assert sip.with_verstat(value, "TN-Validation-Failed", of) == "<sip:+1;verstat=TN-Validation-Failed@gw;user=phone>"

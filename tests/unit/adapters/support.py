@@ -11,6 +11,7 @@ import pytest
 
 from kamailio_app.adapters import kamailio
 from kamailio_app.adapters.kamailio import Stirshaken
+from kamailio_app.adapters.parking import Parking
 from kamailio_app.credentials.credential import Credential
 from kamailio_app.runtime.service import Service
 from tests.fake_ksr import FakeKsr, Message, Mode
@@ -47,6 +48,7 @@ class World:
         monkeypatch.setattr(kamailio, "KSR", self.ksr)
         service: Any = partial(Service, clock=self.clock, make_fetcher=cast("Any", lambda _rules: self.web))
         monkeypatch.setattr(kamailio, "Service", service)
+        monkeypatch.setattr(kamailio, "Parking", partial(Parking, clock=self.clock))
         monkeypatch.setenv(kamailio.SETTINGS_VARIABLE, str(self.path))
 
     def settings(self, **sections: Mapping[str, Any]) -> None:
@@ -75,6 +77,7 @@ class World:
 
     def call(self, *headers: tuple[str, bytes], **changes: Any) -> Message:
         """The next message: an initial INVITE with these headers."""
+        self.ksr.avp.clear()
         self.ksr.message = Message(headers=list(headers), **changes)
         return self.ksr.message
 

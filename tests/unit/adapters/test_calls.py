@@ -183,6 +183,23 @@ def test_missing_certificate_is_said_once(tmp_path: Path) -> None:
     assert desk.port.said == [("warn", "calls pass unsigned: certificate_none: no pair sp9999")]
 
 
+def test_without_any_pair_there_is_no_line_per_call(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, signing={"certificate_dir": "nowhere"})
+    for _ in range(3):
+        assert desk.sign() == 2
+    assert desk.port.said == [("warn", "calls pass unsigned: certificate_none: no usable pair")]
+
+
+def test_pair_that_is_not_valid_now_is_said_per_call(desk: Desk) -> None:
+    desk.clock.now = provider().certificate.not_valid_after_utc.timestamp()
+    for _ in range(3):
+        assert desk.sign() == 2
+    (warned, *lines) = desk.port.said
+    assert warned == ("warn", "calls pass unsigned: certificate_none: 1 pairs, none valid now")
+    assert [level for level, _text in lines] == ["info"] * 3
+    assert "result=unsigned token=certificate_none" in lines[0][1]
+
+
 def test_peers_text_in_a_reason_is_made_safe(desk: Desk) -> None:
     assert desk.sign(from_uri="sip:a\r\nb\0\u00e9@x") == 2
     assert desk.line().endswith("token=orig_missing: sip:a\\x0d\\x0ab\\x00\\xe9@x")
@@ -285,6 +302,18 @@ def test_failed_call_is_only_observed_where_that_is_wanted(tmp_path: Path, case:
     assert (desk.port.from_uri, desk.port.asserted) == (None, None)
 
 
+@pytest.mark.parametrize("header", [FORGED, STALE, identity(claims={"dest": {"tn": ["12155550199"]}})])
+def test_what_a_failed_passport_claims_is_in_the_log_but_not_shown_to_the_script(desk: Desk, header: str) -> None:
+    assert desk.verify(identity=(header,)) == 3
+    assert (desk.port.results["attest"], desk.port.results["origid"]) == ("", "")
+
+
+def test_claims_of_an_earlier_call_do_not_stay(desk: Desk) -> None:
+    assert desk.verify(identity=(identity(),)) == 1
+    assert desk.verify(identity=(FORGED,)) == 3
+    assert (desk.port.results["attest"], desk.port.results["origid"]) == ("", "")
+
+
 def test_refused_credential_is_said(tmp_path: Path) -> None:
     desk = Desk(tmp_path, verification={"ca_file": ""})
     assert desk.verify(identity=(identity(),)) == 3
@@ -306,7 +335,7 @@ def test_pending_call_is_left_alone(desk: Desk) -> None:
     other = "https://cr.example.test/other.pem"
     two = identity(jose={"x5u": other}, parameters=f";info=<{other}>")
     assert desk.verify(identity=(identity(), two)) == 2
-    assert desk.port.results == {"x5u": other}
+    assert desk.port.results == {"x5u": other, "wait": 2500}
     assert (desk.port.said, desk.port.from_uri, desk.port.asserted) == ([], None, None)
 
 
@@ -336,6 +365,79 @@ def test_origid_of_a_peer_is_shown_and_said_safely(desk: Desk) -> None:
 SPOOFED = f";verstat={PASSED}"
 
 
+A, B = ORIG, "12155550199"
+
+
+class Said(NamedTuple):
+    """Of caller, asserted identities and From: what leaves, None for what is left as it is."""
+
+    asserted: list[str]
+    from_uri: str
+    asserted_leaving: list[str] | None
+    from_leaving: str | None
+
+
+OF_THE_VERIFIED = [
+    # PAI names the caller: it is said there, and not on From
+    Said([f"<sip:+{A}@x>"], f"sip:+{A}@x", [f"<sip:+{A};verstat={FAILED}@x>"], None),
+    Said([f"<sip:+{A}@x>"], f"sip:+{B}@x", [f"<sip:+{A};verstat={FAILED}@x>"], None),
+    # Another number beside it was not verified
+    Said([f"<sip:+{A}@x>, <tel:+{B}>"], f"sip:+{A}@x", [f"<sip:+{A}@x>, <tel:+{B};verstat={FAILED}>"], None),
+    Said([f"<tel:+{A}>", f"<tel:+{B}>"], f"sip:+{B}@x", [f"<tel:+{A};verstat={FAILED}>", f"<tel:+{B}>"], None),
+    Said([f"<tel:+{A}>", f"<tel:+{B}{SPOOFED}>"], "sip:x@x", [f"<tel:+{A};verstat={FAILED}>", f"<tel:+{B}>"], None),
+    # The same number twice
+    Said([f"<sip:+{A}@x>", f"<tel:+{A}>"], "sip:x@x", [f"<sip:+{A};verstat={FAILED}@x>", f"<tel:+{A};verstat={FAILED}>"], None),
+    # Without PAI, or with none that names anybody, it is From
+    Said([], f"sip:+{A}@x", None, f"sip:+{A};verstat={FAILED}@x"),
+    Said([], f"sip:+{A}{SPOOFED}@x", None, f"sip:+{A};verstat={FAILED}@x"),
+    Said(["<>"], f"sip:+{A}@x", None, f"sip:+{A};verstat={FAILED}@x"),
+    # A caller without number carries none, nor does anybody else
+    Said(["<sip:alice@x>"], f"sip:+{A}@x", None, None),
+    Said([f"<sip:alice{SPOOFED}@x>"], f"sip:+{A}{SPOOFED}@x", ["<sip:alice@x>"], f"sip:+{A}@x"),
+    Said([], "sip:alice@x", None, None),
+]
+
+
+@pytest.mark.parametrize("case", OF_THE_VERIFIED)
+def test_verstat_is_said_of_the_caller_that_was_verified_only(desk: Desk, case: Said) -> None:
+    desk.port.snapshot = request(asserted=tuple(case.asserted), from_uri=case.from_uri)
+    desk.calls.tag(FAILED)
+    assert (desk.port.asserted, desk.port.from_uri) == (case.asserted_leaving, case.from_leaving)
+
+
+@pytest.mark.parametrize("asserted", [A, B])
+def test_asserted_identity_is_never_marked_where_from_is_verified(tmp_path: Path, asserted: str) -> None:
+    desk = Desk(tmp_path, identities={"orig_source": "from"})
+    changes: dict[str, Any] = {"from_uri": f"sip:+{A};verstat=x@x", "asserted": (f"<sip:+{asserted}{SPOOFED}@x>",)}
+    assert desk.verify(identity=(identity(),), **changes) == 1
+    assert desk.port.asserted == [f"<sip:+{asserted}@x>"]
+    assert desk.port.from_uri == f"sip:+{A};verstat={PASSED}@x"
+
+
+def test_caller_is_known_by_the_numbers_that_are_dialled_here(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, numbers={"country_code": "1", "national_number_length": 10})
+    assert desk.verify(identity=(identity(),), asserted=(f"<sip:{A[1:]}@x>, <sip:{B[1:]}@x>",)) == 1
+    assert desk.port.asserted == [f"<sip:{A[1:]};verstat={PASSED}@x>, <sip:{B[1:]}@x>"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "stripped"),
+    [
+        ({}, False),
+        ({"asserted": ("<sip:alice@x>",) * 4}, False),
+        ({"asserted": ("<sip:alice@x>",) * 5}, True),
+        ({"asserted": (f"<tel:+{A};VerStat=x>",)}, True),
+        ({"from_uri": f"sip:+{A}{SPOOFED}@x"}, True),
+    ],
+)
+def test_pending_call_is_touched_only_if_there_is_something_to_remove(
+    desk: Desk, changes: dict[str, Any], stripped: bool
+) -> None:
+    desk.port.snapshot = request(**changes)
+    assert desk.calls.strip() is stripped
+    assert ((desk.port.asserted, desk.port.from_uri) != (None, None)) is stripped
+
+
 @pytest.mark.parametrize(
     ("asserted", "expected"),
     [
@@ -349,7 +451,9 @@ SPOOFED = f";verstat={PASSED}"
         ([f"<sip:alice{SPOOFED}@x>"], ["<sip:alice@x>"]),
     ],
 )
-def test_verstat_goes_on_every_asserted_identity(desk: Desk, asserted: list[str], expected: list[str] | None) -> None:
+def test_verstat_goes_on_the_asserted_identity_and_never_on_from_too(
+    desk: Desk, asserted: list[str], expected: list[str] | None
+) -> None:
     desk.port.snapshot = request(asserted=tuple(asserted))
     desk.calls.tag(FAILED)
     assert desk.port.asserted == expected

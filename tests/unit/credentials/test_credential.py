@@ -51,6 +51,19 @@ def test_credential_holds_what_is_constant_per_certificate() -> None:
     assert (credential.not_before, credential.not_after) == (NOW - 3600, NOW + 30 * DAY)
 
 
+def test_path_is_kept_without_the_anchor_and_without_strangers() -> None:
+    octets = pem(LEAF, evil().intermediate.certificate, ROOT, INTERMEDIATE, evil().root.certificate)
+    credential = validate(octets, anchors(), NOW)
+    assert credential.path_pem == pem(LEAF, INTERMEDIATE).decode()
+    assert validate(credential.path_pem.encode(), anchors(), NOW) == credential
+    assert "BEGIN CERTIFICATE" not in repr(credential)
+
+
+def test_path_of_a_signer_that_is_an_anchor_itself_is_the_signer() -> None:
+    credential = validate(provider().chain_pem, TrustAnchors([LEAF]), NOW)
+    assert credential.path_pem == pem(LEAF).decode()
+
+
 def test_validity_is_the_whole_chains() -> None:
     issued = hierarchy().service_provider(ServiceProvider(not_before=NOW - YEAR, not_after=NOW + 20 * YEAR))
     credential = validate(issued.chain_pem, anchors(), NOW)

@@ -47,6 +47,16 @@ def test_what_is_too_much_is_refused_and_the_former_text_stays() -> None:
     assert memory.read() == SECOND
 
 
+def test_former_keys_are_not_kept_behind_a_shorter_text() -> None:
+    memory = AcceptedMemory()
+    memory.write(Accepted("", "", {"sp": ("the former key", "chain" * 1000)}))
+    memory.write(FIRST)
+    raw = memory._memory[:]
+    assert b"former key" not in raw
+    assert b"chain" not in raw
+    assert memory.read() == FIRST
+
+
 FORK = """
 import os
 from kamailio_app.runtime.accepted import Accepted, AcceptedMemory

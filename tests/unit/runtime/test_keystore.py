@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import traceback
 from pathlib import Path
 from typing import Any
@@ -204,6 +206,30 @@ def test_certificate_on_p_384_is_unfit_whatever_the_key(tmp_path: Path) -> None:
         load(drop(tmp_path, issued, key=PKCS_8))
 
 
+def test_pair_without_a_url_to_publish_it_under_is_unfit(tmp_path: Path) -> None:
+    drop(tmp_path)
+    with refused("certificate_unfit"):
+        make_signer(NAME, read_pair(tmp_path, NAME), "", NOW)
+    loaded = load_signers(tmp_path, "", NOW)
+    assert (dict(loaded.signers), dict(loaded.pairs)) == ({}, {})
+    ((name, error),) = loaded.refused
+    assert (name, error.token) == (NAME, "certificate_unfit")
+    assert "[signing] public_cert_url is not set" in str(error)
+
+
+def test_permissions_are_those_of_the_file_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whoever may write to the directory could change the file between a look and the reading
+    drop(tmp_path, mode=0o644)
+
+    def harmless(*_arguments: Any, **_options: Any) -> os.stat_result:
+        return os.stat_result((stat.S_IFREG | 0o600, *[0] * 9))
+
+    monkeypatch.setattr(Path, "stat", harmless)
+    monkeypatch.setattr(os, "stat", harmless)
+    with refused("key_permissions"):
+        read_pair(tmp_path, NAME)
+
+
 def test_every_refusal_of_the_table_is_tested_here() -> None:
     text = Path(__file__).read_text("utf-8")
     for token, row in FAILURES.items():
@@ -274,6 +300,16 @@ def test_directory_that_cannot_be_read_leaves_all_in_use(tmp_path: Path) -> None
     after = load_signers(file, URL, NOW, before)
     assert (after.signers, after.pairs) == (before.signers, before.pairs)
     assert [error.token for _, error in after.refused] == ["pair_unreadable"]
+
+
+def test_without_public_url_no_pair_stays_in_use(tmp_path: Path) -> None:
+    before = load_signers(drop(tmp_path), URL, NOW)
+    after = load_signers(tmp_path, "", NOW, before)
+    assert (dict(after.signers), dict(after.pairs)) == ({}, {})
+    file = tmp_path / "file"
+    file.write_text("no directory")
+    after = load_signers(file, "", NOW, before)
+    assert (dict(after.signers), [error.token for _, error in after.refused]) == ({}, ["pair_unreadable"])
 
 
 def test_new_files_replace_the_pair_in_use(tmp_path: Path) -> None:

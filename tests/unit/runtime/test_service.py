@@ -16,6 +16,7 @@ from kamailio_app.policy.treatment import Treatment
 from kamailio_app.runtime.cache import Fetched
 from kamailio_app.runtime.fetcher import Download, Fetcher
 from kamailio_app.runtime.service import Pending, Service, Verified
+from kamailio_app.sip import Request
 
 from ..builders import DAY, NOW, ORIG, X5U, evil, hierarchy, identity, pem, provider, refused, request
 from .support import Host, Table
@@ -123,23 +124,50 @@ def test_timeout_of_one_call_is_not_remembered(host: Host) -> None:
     assert host.table.entries == {}
 
 
-def test_worker_fetches_itself_where_settings_say_block(tmp_path: Path) -> None:
-    host = Host(tmp_path, x5u={"credential_wait": "block"})
-    service = host.service()
-    assert decided(service.verify(CALL)) == ""
-    assert decided(service.verify(CALL)) == ""
-    assert host.web.asked == [[X5U]]
-
-
 def test_worker_fetches_itself_where_the_caller_says_block(host: Host) -> None:
-    assert decided(host.service().verify(CALL, block=True)) == ""
+    service = host.service()
+    assert decided(service.verify(CALL, block=True)) == ""
+    assert decided(service.verify(CALL, block=True)) == ""
     assert host.web.asked == [[X5U]]
 
 
-def test_last_try_does_not_fetch_even_where_settings_say_block(tmp_path: Path) -> None:
-    host = Host(tmp_path, x5u={"credential_wait": "block"})
-    assert decided(host.service().verify(CALL, last_try=True)) == "x5u_timeout"
+def test_last_try_does_not_fetch_even_where_the_caller_says_block(host: Host) -> None:
+    assert decided(host.service().verify(CALL, block=True, last_try=True)) == "x5u_timeout"
     assert host.web.asked == []
+
+
+STRANGERS = [f"https://cr.example.test/{number}.pem" for number in range(4)]
+
+
+def naming(*urls: str) -> Request:
+    """A call with an Identity header for each URL."""
+    return request(identity=tuple(identity(jose={"x5u": url}, parameters=f";info=<{url}>") for url in urls))
+
+
+def test_call_that_names_many_strangers_has_two_of_them_fetched(host: Host) -> None:
+    service = host.service()
+    assert service.verify(naming(*STRANGERS)) == Pending((STRANGERS[0], STRANGERS[1]))
+    service.verify(naming(*STRANGERS), block=True)
+    assert host.web.asked == [STRANGERS[:2]]
+
+
+def test_those_at_hand_do_not_count(host: Host) -> None:
+    service = host.service()
+    service.obtain(STRANGERS[:2])
+    assert service.verify(naming(*STRANGERS, X5U)) == Pending((STRANGERS[2], STRANGERS[3]))
+    host.web.asked.clear()
+    # One too many: the one that would have been valid
+    outcome = service.verify(naming(*STRANGERS, X5U), block=True)
+    assert host.web.asked == [STRANGERS[2:]]
+    assert isinstance(outcome, Verified)
+    tokens = [verdict.error.token for verdict in outcome.verification.verdicts if verdict.error]
+    assert tokens == ["x5u_unreachable"] * 4 + ["x5u_refused"]
+
+
+def test_url_that_was_one_too_many_is_not_remembered_as_refused(host: Host) -> None:
+    service = host.service()
+    service.verify(naming(*STRANGERS[:2], X5U), block=True)
+    assert decided(service.verify(CALL, block=True)) == ""
 
 
 @pytest.mark.parametrize(
@@ -150,9 +178,8 @@ def test_last_try_does_not_fetch_even_where_settings_say_block(tmp_path: Path) -
         {"jose": {"x5u": "http://cr.example.test/x"}, "parameters": ";info=<http://cr.example.test/x>"},
     ],
 )
-def test_nothing_is_fetched_for_a_call_that_has_failed_already(tmp_path: Path, changes: dict[str, Any]) -> None:
-    host = Host(tmp_path, x5u={"credential_wait": "block"})
-    assert decided(host.service().verify(request(identity=(identity(**changes),))))
+def test_nothing_is_fetched_for_a_call_that_has_failed_already(host: Host, changes: dict[str, Any]) -> None:
+    assert decided(host.service().verify(request(identity=(identity(**changes),)), block=True))
     assert host.web.asked == []
 
 
@@ -293,6 +320,29 @@ def test_table_holds_nothing_but_the_certificates(host: Host) -> None:
     host.web.answers[X5U] = Download(b"\xff\0 secret\n" + provider().chain_pem + b"trailer", "")
     host.service().obtain([X5U])
     assert host.table.get(X5U) == f"{NOW + DAY} - {provider().chain_pem.decode()}"
+
+
+def test_table_holds_no_certificate_that_the_path_does_not_need(host: Host) -> None:
+    signer, issuer = provider().certificate, hierarchy().intermediate.certificate
+    strangers = [evil().service_provider().certificate for _ in range(3)]
+    host.web.answers[X5U] = Download(pem(signer, *strangers, hierarchy().root.certificate, issuer), "")
+    host.service().obtain([X5U])
+    assert host.table.get(X5U) == f"{NOW + DAY} - {pem(signer, issuer).decode()}"
+    assert decided(host.service().verify(CALL)) == ""
+
+
+def test_table_holds_a_token_for_what_was_refused(host: Host) -> None:
+    host.web.answers[X5U] = Download(evil().service_provider().chain_pem, "")
+    host.service().obtain([X5U])
+    assert host.table.get(X5U) == f"{NOW + 15} credential_untrusted "
+
+
+def test_signer_that_is_a_trust_anchor_itself_is_shared_too(host: Host) -> None:
+    (host.directory / "trusted.pem").write_bytes(provider().pem)
+    first, second = host.service(), host.service()
+    first.obtain([X5U])
+    assert decided(first.verify(CALL)) == ""
+    assert decided(second.verify(CALL)) == ""
 
 
 @pytest.mark.parametrize(
@@ -449,6 +499,19 @@ def test_process_that_slept_takes_over_what_another_found_good(host: Host) -> No
     assert asleep.signer().fingerprint == awake.signer().fingerprint
     assert asleep.sign(request()).claims.orig.value == ORIG
     assert decided(asleep.verify(CALL)) == "credential_untrusted"
+
+
+def test_process_that_slept_takes_over_that_nothing_is_to_be_signed_any_more(host: Host) -> None:
+    awake, asleep = host.service(), host.service()
+    asleep.accepted = awake.accepted
+    host.settings(signing={"public_cert_url": "", "attest_level": "A"})
+    awake.reload()
+    assert [(name, error.token) for name, error in awake.keys.refused] == [("sp1234", "certificate_unfit")]
+    asleep.catch_up()
+    for service in (awake, asleep):
+        assert service.settings.attest_level is Attestation.FULL
+        with refused("certificate_none"):
+            service.sign(request())
 
 
 def test_private_keys_are_in_no_repr(host: Host) -> None:
