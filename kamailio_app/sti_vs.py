@@ -56,6 +56,7 @@ class Examination(NamedTuple):
 
     headers: tuple[Examined, ...]
     needed: tuple[str, ...] = ()
+    caller: sip.Party | None = None  # whom SIP shows; not looked for if there is nothing to compare
 
 
 def examine(request: sip.Request, rules: VerificationRules = _DEFAULT_RULES, *, now: float) -> Examination:
@@ -78,7 +79,7 @@ def examine(request: sip.Request, rules: VerificationRules = _DEFAULT_RULES, *, 
             needed[passport.header.x5u] = None
         except StirError as error:
             headers.append(Examined(error=error))
-    return Examination(tuple(headers), tuple(needed))
+    return Examination(tuple(headers), tuple(needed), orig)
 
 
 def conclude(examination: Examination, credentials: Mapping[str, Credential | StirError], *, now: float) -> Verification:

@@ -112,7 +112,7 @@ class Calls:
         if treatment.code:
             return REJECT
         if tag:
-            self.tag(treatment.verstat, request)
+            self.tag(treatment.verstat, request, outcome.caller)
         return VALID if valid else NOT_VALID
 
     @property
@@ -128,7 +128,7 @@ class Calls:
         self.tag("", request)
         return True
 
-    def tag(self, verstat: str, request: sip.Request | None = None) -> None:
+    def tag(self, verstat: str, request: sip.Request | None = None, caller: sip.Party | None = None) -> None:
         """Say `verstat` of the caller that was verified, where P-Asserted-Identity names it, else on From; empty: say
         nothing. Any other identity in these headers was not verified and carries none.
 
@@ -136,18 +136,20 @@ class Calls:
         """
         request = request or self.port.request()
         rules = self.service.settings.verification
-        caller = sip.caller(request, rules.orig_source, rules.plan) if verstat else None
         # More than any honest call has are not passed on: one that was not looked at could say verstat
-        values = [sip.without_verstat(value) for value in request.asserted[:MAX_ASSERTED]]
-        from_uri = sip.without_verstat(request.from_uri)
-        if caller is not None:
-            asserted = values
-            if rules.orig_source == "pai":
-                asserted = [sip.with_verstat(value, verstat, caller, rules.plan) for value in values]
-            if asserted == values:
-                from_uri = sip.with_verstat(from_uri, verstat, caller, rules.plan)
-            values = asserted
-        if values != list(request.asserted):
+        values, from_uri, named = request.asserted[:MAX_ASSERTED], request.from_uri, False
+        if verstat and caller is None:
+            caller = sip.caller(request, rules.orig_source, rules.plan)
+        if verstat and caller is not None and rules.orig_source == "pai":
+            values = tuple([sip.with_verstat(value, verstat, caller, rules.plan) for value in values])
+            named = any(";verstat=" in value for value in values)
+        else:
+            values = tuple([sip.without_verstat(value) for value in values])
+        if verstat and caller is not None and not named:
+            from_uri = sip.with_verstat(from_uri, verstat, caller, rules.plan)
+        else:
+            from_uri = sip.without_verstat(from_uri)
+        if values != request.asserted:
             self.port.replace_asserted(values)
         if from_uri != request.from_uri:
             self.port.replace_from_uri(from_uri)

@@ -28,7 +28,7 @@ from kamailio_app.runtime.cache import CredentialCache, Fetched, SharedTable
 from kamailio_app.runtime.fetcher import Fetcher
 from kamailio_app.runtime.keystore import NOTHING, Loaded, Pair, choose_signer, load_signers, make_signer
 from kamailio_app.runtime.settings import Settings
-from kamailio_app.sip import Request
+from kamailio_app.sip import Party, Request
 from kamailio_app.sti_as import Signed, Signer
 from kamailio_app.verdict import Verification
 
@@ -44,6 +44,7 @@ class Verified(NamedTuple):
 
     verification: Verification
     treatment: Treatment
+    caller: Party | None = None  # whose number was looked at, if any was
 
 
 class Pending(NamedTuple):
@@ -151,7 +152,7 @@ class Service:
             else:
                 return Pending(tuple(missing[:_MAX_FETCHES]))
         verification = sti_vs.conclude(examination, credentials, now=now)
-        return Verified(verification, treatment(verification, self.settings.treatment))
+        return Verified(verification, treatment(verification, self.settings.treatment), examination.caller)
 
     def obtain(self, urls: Iterable[str]) -> None:
         """Fetch those that are not at hand: another process may have been faster."""
