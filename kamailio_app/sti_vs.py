@@ -84,7 +84,7 @@ def examine(request: sip.Request, rules: VerificationRules = _DEFAULT_RULES, *, 
 
 def conclude(examination: Examination, credentials: Mapping[str, Credential | StirError], *, now: float) -> Verification:
     """The second step. `credentials` has an entry for every URL in `needed`: the credential, or why it cannot be had."""
-    return combine(tuple(_conclude(header, credentials, now) for header in examination.headers))
+    return combine(tuple([_conclude(header, credentials, now) for header in examination.headers]))
 
 
 def _conclude(header: Examined, credentials: Mapping[str, Credential | StirError], now: float) -> Verdict:

@@ -142,7 +142,7 @@ class Calls:
             caller = sip.caller(request, rules.orig_source, rules.plan)
         if verstat and caller is not None and rules.orig_source == "pai":
             values = tuple([sip.with_verstat(value, verstat, caller, rules.plan) for value in values])
-            named = any(";verstat=" in value for value in values)
+            named = ";verstat=" in "".join(values)
         else:
             values = tuple([sip.without_verstat(value) for value in values])
         if verstat and caller is not None and not named:

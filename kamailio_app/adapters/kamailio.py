@@ -69,19 +69,24 @@ class KamailioPort:
     def request(self) -> Request:
         pv, header = KSR.pv.get, KSR.hdr.get_idx
         try:
+            # Nearly all calls have at most one of each; whoever has more is read at leisure
             asserted, identity = header("P-Asserted-Identity", 0), header("Identity", 0)
+            if asserted is not None and header("P-Asserted-Identity", 1) is not None:
+                return _request_in_full()
+            if identity is not None and header("Identity", 1) is not None:
+                return _request_in_full()
             return Request(
                 pv("$rm"),
                 pv("$ru"),
                 pv("$fu") or "",
                 pv("$tu") or "",
-                () if asserted is None else _headers("P-Asserted-Identity", asserted, _MAX_ASSERTED),
-                () if identity is None else _headers("Identity", identity, _MAX_IDENTITY),
+                () if asserted is None else (asserted,),
+                () if identity is None else (identity,),
                 header("Date", 0),
                 pv("$tt") is not None,
             )
         except UnicodeDecodeError:
-            return _request_with_replacements()
+            return _request_in_full()
 
     def call_id(self) -> str:
         return _pv("$ci")
@@ -90,11 +95,11 @@ class KamailioPort:
         KSR.hdr.append(lines)
 
     def replace_asserted(self, values: Sequence[str]) -> None:
-        lines = [f"P-Asserted-Identity: {_NOT_IN_A_HEADER.sub(' ', value)}\r\n" for value in values]
-        KSR.hdr.rmappend("P-Asserted-Identity", "".join(lines))
+        lines = "".join([f"P-Asserted-Identity: {_for_a_header(value)}\r\n" for value in values])
+        KSR.hdr.rmappend("P-Asserted-Identity", lines)
 
     def replace_from_uri(self, uri: str) -> None:
-        KSR.pv.sets("$fu", _NOT_IN_A_HEADER.sub(" ", uri))
+        KSR.pv.sets("$fu", _for_a_header(uri))
 
     def publish(self, results: Mapping[str, str | int]) -> None:
         for name, value in results.items():
@@ -122,6 +127,10 @@ class KamailioPort:
         KSR.htable.sht_setxs(CREDENTIALS, _place(key), f"{key} {value}", lifetime)
 
 
+def _for_a_header(value: str) -> str:
+    return value if value.isprintable() else _NOT_IN_A_HEADER.sub(" ", value)
+
+
 def _place(url: str) -> str:
     """Where a URL's entry lies. Strangers choose URLs: so many places and no more, and whoever comes last has it."""
     return str(crc32(url.encode("utf-8", "replace")) % _PLACES)
@@ -143,22 +152,22 @@ def _header(name: str, index: int) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _headers(name: str, first: str | None, limit: int) -> tuple[str, ...]:
-    values = [] if first is None else [first]
-    while values and len(values) < limit and (value := _header(name, len(values))) is not None:
+def _headers(name: str, limit: int) -> tuple[str, ...]:
+    values: list[str] = []
+    while len(values) < limit and (value := _header(name, len(values))) is not None:
         values.append(value)
     return tuple(values)
 
 
-def _request_with_replacements() -> Request:
-    """The snapshot of a request with text that is no UTF-8, each value for itself."""
+def _request_in_full() -> Request:
+    """The snapshot of any request, each value for itself: several headers, text that is no UTF-8."""
     return Request(
         _pv("$rm"),
         _pv("$ru"),
         _pv("$fu"),
         _pv("$tu"),
-        _headers("P-Asserted-Identity", _header("P-Asserted-Identity", 0), _MAX_ASSERTED),
-        _headers("Identity", _header("Identity", 0), _MAX_IDENTITY),
+        _headers("P-Asserted-Identity", _MAX_ASSERTED),
+        _headers("Identity", _MAX_IDENTITY),
         _header("Date", 0),
         bool(_pv("$tt")),
     )
