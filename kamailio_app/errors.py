@@ -215,6 +215,9 @@ FAILURES: Final[dict[str, Failure]] = {
     "certificate_malformed": Failure(KeyPairRefused, "RFC 8226 3", "The file holds no certificate in PEM.", _FILE),
     "certificate_expired": Failure(KeyPairRefused, "RFC 8224 6.1 step 3", "The certificate has expired.", _FILE),
     "certificate_not_yet_valid": Failure(KeyPairRefused, "RFC 8224 6.1 step 3", "The certificate is not valid yet.", _FILE),
+    "public_cert_url_missing": Failure(
+        KeyPairRefused, "RFC 8224 7.3", "Nobody could fetch this certificate.", "Set [signing] public_cert_url and reload."
+    ),
     "certificate_unfit": Failure(KeyPairRefused, "ATIS-1000080 6.4.1", "No verifier would accept this certificate.", _FILE),
     # Settings
     "settings_unreadable": Failure(SettingsRefused, "decision 7", "The settings file cannot be read.", _SETTINGS),

@@ -168,7 +168,8 @@ class Calls:
             words.append(f"dest={printable(claims.dest[0].value)} origid={printable(claims.origid)}")
             words.append(f"x5u={printable(verdict.passport.header.x5u)}")
         if verdict.credential:
-            words.append(f"spc={','.join(verdict.credential.tnauthlist.spcs)}")
+            credential = verdict.credential
+            words.append(f"spc={','.join(credential.tnauthlist.spcs)} fingerprint={credential.fingerprint[:16]}")
         words.append(f"us={took}")
         detail = f": {one_line(verdict.error.detail)}" if verdict.error and verdict.error.detail else ""
         self.port.log("info", " ".join(words) + detail)

@@ -47,7 +47,6 @@ class Credential:
     tnauthlist: TNAuthList
     not_before: int
     not_after: int
-    subject: str
     fingerprint: str  # SHA-256 of the DER, hexadecimal
     path_pem: str = field(default="", repr=False)  # the path's certificates without the anchor, unless it is the signer itself
 
@@ -101,7 +100,6 @@ def validate(octets: bytes, anchors: TrustAnchors, now: float) -> Credential:
         tnauthlist=authority,
         not_before=int(max(certificate.not_valid_before_utc.timestamp() for certificate in chain)),
         not_after=int(min(certificate.not_valid_after_utc.timestamp() for certificate in chain)),
-        subject=signer.subject.rfc4514_string(),
         fingerprint=signer.fingerprint(SHA256()).hex(),
         path_pem="".join(certificate.public_bytes(Encoding.PEM).decode("ascii") for certificate in chain[:-1] or chain),
     )

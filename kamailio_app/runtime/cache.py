@@ -69,9 +69,5 @@ class CredentialCache:
     def put(self, url: str, value: Credential | StirError, expires: int) -> None:
         self._entries[url] = (expires, value)
 
-    def clear(self) -> None:
-        """After a change of trust anchors everything has to be validated anew."""
-        self._entries.clear()
-
     def __len__(self) -> int:
         return len(self._entries)

@@ -88,10 +88,10 @@ def make_signer(name: str, pair: Pair, public_cert_url: str, now: float | None) 
     """Check a pair and make it ready for use. `now` is None for one that was accepted before.
 
     Errors: `key_malformed`, `key_curve_unsupported`, `key_mismatch`, `certificate_malformed`, `certificate_expired`,
-    `certificate_not_yet_valid`, `certificate_unfit`.
+    `certificate_not_yet_valid`, `certificate_unfit`, `public_cert_url_missing`.
     """
     if not public_cert_url:
-        raise failure("certificate_unfit", "[signing] public_cert_url is not set")
+        raise failure("public_cert_url_missing")
     if not _NAME.fullmatch(name):
         raise failure("certificate_unfit", "its name does not fit into a URL")
     key = _private_key(name, pair.key)

@@ -471,13 +471,13 @@ def test_signature_that_is_none(octets: bytes) -> None:
     ],
 )
 def test_remembered_credential_is_valid_now(not_before: int, not_after: int, token: str) -> None:
-    remembered = Credential(credential().public_key, credential().tnauthlist, not_before, not_after, "", "")
+    remembered = Credential(credential().public_key, credential().tnauthlist, not_before, not_after, "")
     assert verify(request(identity=(identity(),)), found=remembered).token == token
 
 
 @pytest.mark.parametrize(("offset", "token"), [(-20, "credential_not_yet_valid"), (20, "credential_expired")])
 def test_credential_was_valid_when_the_passport_was_signed(offset: int, token: str) -> None:
-    remembered = Credential(credential().public_key, credential().tnauthlist, NOW - 10, NOW + 10, "", "")
+    remembered = Credential(credential().public_key, credential().tnauthlist, NOW - 10, NOW + 10, "")
     assert verify(request(identity=(identity(claims={"iat": NOW + offset}),)), found=remembered).token == token
 
 

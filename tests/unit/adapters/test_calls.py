@@ -18,7 +18,7 @@ from kamailio_app.runtime.fetcher import Download
 from kamailio_app.runtime.service import Service
 from kamailio_app.sip import Request
 
-from ..builders import DATE, DEST, NOW, ORIG, ORIGID, X5U, hierarchy, identity, pem, provider, request
+from ..builders import DATE, DEST, NOW, ORIG, ORIGID, X5U, credential, hierarchy, identity, pem, provider, request
 from ..runtime.support import Clock, Web, toml
 
 FROM = f"sip:+{ORIG}@orig.example.com;user=phone"
@@ -225,7 +225,7 @@ def test_valid_call(desk: Desk) -> None:
     line, _, took = desk.line().rpartition(" us=")
     assert line == (
         f"verify call-id=a\\x20b\\x0d\\x0a@h result=valid verstat={PASSED} attest=A orig={ORIG} dest={DEST} origid={ORIGID} "
-        f"x5u={X5U} spc=1234"
+        f"x5u={X5U} spc=1234 fingerprint={credential().fingerprint[:16]}"
     )
     assert took.isdigit()
 

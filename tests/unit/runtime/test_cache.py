@@ -74,13 +74,6 @@ def test_strangers_cannot_make_it_grow() -> None:
     assert len(cache) == 5
 
 
-def test_clear_forgets_everything() -> None:
-    cache = CredentialCache(10)
-    cache.put(X5U, credential(), NOW + 10)
-    cache.clear()
-    assert len(cache) == 0
-
-
 @pytest.mark.parametrize(
     "fetched", [Fetched(NOW, pem=PEM), Fetched(NOW, token="x5u_timeout"), Fetched(0), Fetched(NOW, pem="a b\nc")]
 )

@@ -206,15 +206,14 @@ def test_certificate_on_p_384_is_unfit_whatever_the_key(tmp_path: Path) -> None:
         load(drop(tmp_path, issued, key=PKCS_8))
 
 
-def test_pair_without_a_url_to_publish_it_under_is_unfit(tmp_path: Path) -> None:
+def test_pair_without_a_url_to_publish_it_under_is_refused(tmp_path: Path) -> None:
     drop(tmp_path)
-    with refused("certificate_unfit"):
+    with refused("public_cert_url_missing"):
         make_signer(NAME, read_pair(tmp_path, NAME), "", NOW)
     loaded = load_signers(tmp_path, "", NOW)
     assert (dict(loaded.signers), dict(loaded.pairs)) == ({}, {})
     ((name, error),) = loaded.refused
-    assert (name, error.token) == (NAME, "certificate_unfit")
-    assert "[signing] public_cert_url is not set" in str(error)
+    assert (name, error.token) == (NAME, "public_cert_url_missing")
 
 
 def test_permissions_are_those_of_the_file_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

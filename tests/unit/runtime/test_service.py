@@ -506,7 +506,7 @@ def test_process_that_slept_takes_over_that_nothing_is_to_be_signed_any_more(hos
     asleep.accepted = awake.accepted
     host.settings(signing={"public_cert_url": "", "attest_level": "A"})
     awake.reload()
-    assert [(name, error.token) for name, error in awake.keys.refused] == [("sp1234", "certificate_unfit")]
+    assert [(name, error.token) for name, error in awake.keys.refused] == [("sp1234", "public_cert_url_missing")]
     asleep.catch_up()
     for service in (awake, asleep):
         assert service.settings.attest_level is Attestation.FULL
