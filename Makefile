@@ -1,8 +1,10 @@
 # make install   what an edge needs to sign and verify
 # make demo      real calls through signing and verifying edges, one readable table
 # make test      lint, types, unit, conformance, property and integration tests
+# make sipp      scenarios by SIPp against both edges; SCENARIO=verify-* TARGET=kamailio-exec narrow it down
 # make bench     CPU per INVITE on the real Kamailio, against its own secsipid module
 # make container-test SUITE=trixie   demo and test in a fresh Debian (needs Docker)
+# make docker-test SUITE=trixie      docker/compose.yaml on this machine's Docker: built, up, called, looked at, down
 # Each installs what it needs on Debian bookworm or trixie: Debian packages as root, Python packages into .venv.
 
 PYTHON := .venv/bin/python
@@ -10,7 +12,7 @@ EDGE := kamailio kamailio-python3-modules python3-venv
 TOOLS := $(EDGE) kamailio-tls-modules kamailio-extra-modules kamailio-utils-modules kamailio-json-modules \
          kamailio-secsipid-modules secsipidx sip-tester
 
-.PHONY: install demo test bench lint unit integration container-test tools debian clean
+.PHONY: install demo test sipp bench lint unit integration container-test docker-test tools debian clean
 
 install: PACKAGES := $(EDGE)
 install: debian .venv/.edge
@@ -20,6 +22,9 @@ demo: tools
 
 test: tools lint
 	$(PYTHON) -m pytest --cov --cov-report=term
+
+sipp: tools
+	@$(PYTHON) -m tests.sipp $(if $(SCENARIO),--scenario '$(SCENARIO)') $(if $(TARGET),--target '$(TARGET)') $(SIPP_OPTIONS)
 
 bench: tools
 	@$(PYTHON) -m tests.bench
@@ -37,8 +42,11 @@ integration: tools
 
 SUITE ?= trixie
 container-test:
-	docker build --quiet --file docker/test.Dockerfile --build-arg SUITE=$(SUITE) --tag stirshaken-test:$(SUITE) .
-	docker run --rm stirshaken-test:$(SUITE)
+	docker build --quiet --file docker/Dockerfile --target suite --build-arg SUITE=$(SUITE) --tag stirshaken-suite:$(SUITE) .
+	docker run --rm --user root stirshaken-suite:$(SUITE) make demo test
+
+docker-test: tools
+	SUITE=$(SUITE) $(PYTHON) -m pytest tests/docker
 
 tools: PACKAGES := $(TOOLS)
 tools: debian .venv/.tools

@@ -30,6 +30,18 @@ def free_port(host: str = "127.0.0.1", kind: socket.SocketKind = socket.SOCK_DGR
         return port
 
 
+def calls_in(log: str) -> dict[str, dict[str, str]]:
+    """The line of each call in a log, by Call-ID: its words name=value."""
+    found: dict[str, dict[str, str]] = {}
+    for line in log.splitlines():
+        for kind in ("sign", "verify"):
+            _, mark, rest = line.partition(f"stirshaken: {kind} ")
+            if mark:
+                words = dict(word.split("=", 1) for word in rest.partition(": ")[0].split() if "=" in word)
+                found[words["call-id"]] = {"kind": kind, **words}
+    return found
+
+
 class Edge:
     """`inside` and `carriers` are SIP URIs of dispatcher sets 1 and 2; `settings` the text of stirshaken.toml."""
 
@@ -46,11 +58,15 @@ class Edge:
         workers: int = 2,
         debug: int = 2,
         allocator: str = "qm",
+        shared_megabytes: int = 128,
         defines: Mapping[str, str] = {},
+        environment: Mapping[str, str] = {},
     ) -> None:
         self.directory = directory
         self.host, self.port = host, port
+        self.environment = environment
         self.allocator = allocator  # of private memory: Kamailio's -X
+        self.shared_megabytes = shared_megabytes
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "certs").mkdir(exist_ok=True)
         self.settings_file = directory / "stirshaken.toml"
@@ -81,7 +97,7 @@ class Edge:
     def start(self) -> None:
         """Start and wait until it answers. Errors: RuntimeError with the end of the log."""
         began = time.monotonic()
-        environment = {**os.environ, "STIRSHAKEN_SETTINGS": str(self.settings_file)}
+        environment = {**os.environ, "STIRSHAKEN_SETTINGS": str(self.settings_file), **self.environment}
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -93,7 +109,7 @@ class Edge:
                     "-X",
                     self.allocator,
                     "-m",
-                    "128",
+                    str(self.shared_megabytes),
                     "-M",
                     "16",
                     "-Y",
@@ -167,14 +183,7 @@ class Edge:
 
     def calls(self) -> dict[str, dict[str, str]]:
         """The log's line of each call, by Call-ID: its words name=value."""
-        found: dict[str, dict[str, str]] = {}
-        for line in self.log().splitlines():
-            for kind in ("sign", "verify"):
-                _, mark, rest = line.partition(f"stirshaken: {kind} ")
-                if mark:
-                    words = dict(word.split("=", 1) for word in rest.partition(": ")[0].split() if "=" in word)
-                    found[words["call-id"]] = {"kind": kind, **words}
-        return found
+        return calls_in(self.log())
 
     def worker_pids(self) -> list[int]:
         """Process ids of the SIP workers."""

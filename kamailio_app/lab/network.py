@@ -28,13 +28,15 @@ CALLER, CALLED = "+12155550121", "+12155550131"
 class Network:
     """Use as a context manager: the repository runs inside."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, repository: tuple[str, int, str] = ("127.0.0.1", 0, "localhost")) -> None:
+        """`repository`: address, port and name in URLs."""
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.now = time.time()
         self.hierarchy = Hierarchy(self.now)
         self.provider = self.hierarchy.service_provider()
-        self.repository = Repository(directory / "repository", self.hierarchy.web_server(["localhost"]))
+        host, port, name = repository
+        self.repository = Repository(directory / "repository", self.hierarchy.web_server([name]), host, port, name)
         self.repository.chains["sp1234.pem"] = self.provider.chain_pem
         self.ca_file = directory / "trusted.pem"
         self.ca_file.write_bytes(self.hierarchy.root.pem)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ssl
 import threading
 import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +15,29 @@ from types import TracebackType
 from kamailio_app.lab.pki import Issued
 
 
-class Repository:
-    """Serves `chains` (path without slash -> octets) as application/pem-certificate-chain; counts what was asked."""
+@dataclass(frozen=True)
+class Answer:
+    """What a path answers that is no chain. `delay` in seconds; `once`: the next asker finds nothing there."""
 
-    def __init__(self, directory: Path, identity: Issued, host: str = "127.0.0.1") -> None:
+    status: int = 200  # 0: the connection is closed without a word
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    once: bool = False
+
+
+class Repository:
+    """Serves `chains` (path without slash -> octets) as application/pem-certificate-chain; counts what was asked.
+
+    `answers` (path without slash -> answer) go before them. `name` is what URLs call this host.
+    """
+
+    def __init__(
+        self, directory: Path, identity: Issued, host: str = "127.0.0.1", port: int = 0, name: str = "localhost"
+    ) -> None:
+        self.name = name
         self.chains: dict[str, bytes] = {}
+        self.answers: dict[str, Answer] = {}
         self.asked: list[str] = []
         self.delay = 0.0  # seconds before it answers
         outer = self
@@ -24,14 +45,26 @@ class Repository:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked.append(self.path)
-                time.sleep(outer.delay)
-                body = outer.chains.get(self.path.removeprefix("/"))
-                self.send_response(200 if body is not None else 404)
+                path = self.path.removeprefix("/").partition("?")[0]  # as most web servers do
+                chain = outer.chains.get(path)
+                answer = outer.answers.get(path) or Answer(404 if chain is None else 200, chain or b"")
+                if answer.once:
+                    outer.answers[path] = Answer(404)
+                time.sleep(outer.delay + answer.delay)
+                self.close_connection = True
+                if answer.status:
+                    with suppress(OSError):  # who asked did not wait
+                        self._send(answer)
+
+            def _send(self, answer: Answer) -> None:
+                self.send_response(answer.status)
                 self.send_header("Content-Type", "application/pem-certificate-chain")
                 self.send_header("Cache-Control", "max-age=86400")
-                self.send_header("Content-Length", str(len(body or b"")))
+                for field_name, value in answer.headers.items():
+                    self.send_header(field_name, value)
+                self.send_header("Content-Length", str(len(answer.body)))
                 self.end_headers()
-                self.wfile.write(body or b"")
+                self.wfile.write(answer.body)
 
             def log_message(self, format: str, *args: object) -> None:
                 """The tests look at `asked`."""
@@ -40,7 +73,7 @@ class Repository:
         certificate, key = directory / "web.pem", directory / "web.key"
         certificate.write_bytes(identity.chain_pem)
         key.write_bytes(identity.key_pem)
-        self._server = ThreadingHTTPServer((host, 0), Handler)
+        self._server = ThreadingHTTPServer((host, port), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
@@ -52,7 +85,7 @@ class Repository:
         return int(self._server.server_address[1])
 
     def url(self, name: str) -> str:
-        return f"https://localhost:{self.port}/{name}"
+        return f"https://{self.name}:{self.port}/{name}"
 
     def __enter__(self) -> Repository:
         self._thread.start()

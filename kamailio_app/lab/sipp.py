@@ -16,7 +16,7 @@ from kamailio_app.lab.edge import ROOT, free_port
 
 SCENARIOS: Final = ROOT / "tests" / "sipp"
 _MESSAGE: Final = re.compile(
-    r"^-{10,} \S+ (\d\d):(\d\d):(\d\d\.\d+)[^\n]*\nUDP message (sent|received) [^\n]*\n\n(.*?)(?=^-{10,} |\Z)",
+    r"^-{10,} \S+ (\d\d):(\d\d):(\d\d\.\d+)[^\n]*\n(?:UDP|TCP|TLS) message (sent|received) [^\n]*\n\n(.*?)(?=^-{10,} |\Z)",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -29,6 +29,7 @@ class Message:
     received: bool
     start_line: str
     headers: Mapping[str, tuple[str, ...]] = field(repr=False)
+    text: str = field(default="", repr=False)
 
     def header(self, name: str) -> str:
         """The first field of that name, or nothing."""
@@ -38,8 +39,9 @@ class Message:
 def messages(trace: str) -> list[Message]:
     """Every message in a trace file of SIPp 3.6 or 3.7."""
     found = []
-    for hours, minutes, seconds, direction, text in _MESSAGE.findall(trace):
-        head = text.replace("\r\n", "\n").partition("\n\n")[0]
+    for hours, minutes, seconds, direction, traced in _MESSAGE.findall(trace):
+        text = traced.replace("\r\n", "\n")
+        head = text.partition("\n\n")[0]
         start_line, *lines = head.split("\n")
         headers: dict[str, tuple[str, ...]] = {}
         for line in lines:
@@ -48,24 +50,24 @@ def messages(trace: str) -> list[Message]:
                 key = name.strip().lower()
                 headers[key] = (*headers.get(key, ()), value.strip())
         time_of_day = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-        found.append(Message(time_of_day, direction == "received", start_line, headers))
+        found.append(Message(time_of_day, direction == "received", start_line, headers, text.rstrip("\n") + "\n"))
     return found
 
 
 class Callee:
     """A SIPp that answers every call until it is stopped."""
 
-    def __init__(self, directory: Path, host: str, scenario: str = "call/uas.xml") -> None:
+    def __init__(self, directory: Path, host: str, scenario: str = "call/uas.xml", port: int = 0) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.host, self.port = host, free_port(host)
-        self._trace = directory / "callee.trace"
+        self.host, self.port = host, port or free_port(host)
+        self.trace = directory / "callee.trace"
         self._log = directory / "callee.log"
         self._scenario = SCENARIOS / scenario
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Callee:
         command = ["sipp", "-sf", str(self._scenario), "-i", self.host, "-p", str(self.port), "-nostdin"]
-        command += ["-trace_msg", "-message_file", str(self._trace)]
+        command += ["-trace_msg", "-message_file", str(self.trace)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._log.parent, start_new_session=True
@@ -77,9 +79,13 @@ class Callee:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait(5)
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def invites(self) -> dict[str, Message]:
         """The INVITE of each call that came, by Call-ID."""
-        text = self._trace.read_text("latin-1") if self._trace.exists() else ""
+        text = self.trace.read_text("latin-1") if self.trace.exists() else ""
         found = [message for message in messages(text) if message.received and message.start_line.startswith("INVITE ")]
         return {message.header("call-id"): message for message in found}
 
@@ -111,13 +117,14 @@ def place_call(
     trace = directory / f"{name}.trace"
     trace.unlink(missing_ok=True)
     call_id = f"{name}-{time.monotonic_ns()}@{source}"
+    port = free_port(source)
     command = ["sipp", "-sf", str(SCENARIOS / "call/uac.xml"), f"{target[0]}:{target[1]}"]
-    command += ["-i", source, "-p", str(free_port(source)), "-m", "1", "-nostdin", "-cid_str", call_id]
+    command += ["-i", source, "-p", str(port), "-m", "1", "-nostdin", "-cid_str", call_id]
     command += ["-timeout", f"{timeout:.0f}s", "-trace_msg", "-message_file", str(trace)]
     for key, value in {
-        "caller": caller,
-        "called": called,
-        "target": request_user or called,
+        "ruri": f"sip:{request_user or called}@{target[0]}:{target[1]}",
+        "from": f"<sip:{caller}@{source}:{port}>",
+        "to": f"<sip:{called}@{target[0]}:{target[1]}>",
         "extra": "\r\n".join([f"Subject: {name}", *filter(None, [extra])]),
     }.items():
         command += ["-key", key, value]

@@ -1,0 +1,134 @@
+"""What the suite does to a running system before a call or while calls run."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from kamailio_app.lab.edge import Edge
+from tests.sipp.suite import target
+from tests.sipp.suite.certificates import CERTIFICATES, Certificates
+from tests.sipp.suite.strict import known
+
+TRUST_FILE: Final = "trusted.pem"
+
+
+@dataclass(frozen=True)
+class Action:
+    """`do` one of `ACTIONS`, with the certificate or profile it is about; `name`: of its files, if not the certificate's.
+    Before a call at once; while calls run `at` seconds after the first, and again `every` so many seconds if that is not 0.
+    """
+
+    do: str
+    certificate: str = "good"
+    name: str = ""
+    profile: str = "tag"
+    seconds: float = 0.0
+    at: float = 0.0
+    every: float = 0.0
+
+    @staticmethod
+    def shorthand(value: object, _where: str) -> dict[str, object]:
+        return {"do": value}
+
+
+@dataclass(frozen=True)
+class Operated:
+    """The system that is operated. `settings`: the text of a profile's stirshaken.toml."""
+
+    edge: Edge
+    certificates: Certificates
+    settings: Callable[[str], str]
+
+    @property
+    def scope(self) -> str:
+        """What tells it from other systems of the same repository."""
+        return f"{self.edge.host}:{self.edge.port}"
+
+    @property
+    def trust_file(self) -> Path:
+        """The trust anchors of a profile that has a file of its own."""
+        return self.edge.directory / TRUST_FILE
+
+
+def _add(system: Operated, action: Action) -> None:
+    system.certificates[action.certificate].write(system.edge.directory / "certs", action.name or action.certificate)
+
+
+def _remove(system: Operated, action: Action) -> None:
+    for ending in ("key", "pem"):
+        (system.edge.directory / "certs" / f"{action.certificate}.{ending}").unlink()
+
+
+def _mismatch(system: Operated, action: Action) -> None:
+    """A pair whose key belongs to another certificate."""
+    _add(system, action)
+    (system.edge.directory / "certs" / f"{action.certificate}.key").write_bytes(system.certificates["other-provider"].key_pem)
+
+
+def _open_key(system: Operated, action: Action) -> None:
+    """A good pair whose key everybody may read."""
+    _add(system, action)
+    (system.edge.directory / "certs" / f"{action.certificate}.key").chmod(0o644)
+
+
+def _lonely_key(system: Operated, action: Action) -> None:
+    """A key whose certificate was forgotten."""
+    _add(system, action)
+    (system.edge.directory / "certs" / f"{action.certificate}.pem").unlink()
+
+
+def _trust(system: Operated, action: Action) -> None:
+    with system.trust_file.open("ab") as file:
+        file.write(system.certificates.root(action.certificate))
+
+
+def _distrust(system: Operated, action: Action) -> None:
+    anchors = system.trust_file.read_bytes()
+    system.trust_file.write_bytes(anchors.replace(system.certificates.root(action.certificate), b""))
+
+
+def _second_destination(system: Operated, _action: Action) -> None:
+    """Each destination once more, so that there is one to turn to when it fails."""
+    file = system.edge.directory / "dispatcher.list"
+    lines = file.read_text().splitlines()
+    again = [re.sub(r"(sip:\S+)", r"\1;transport=udp", line) for line in lines]
+    file.write_text("\n".join([*lines, *again]) + "\n")
+    system.edge.rpc("dispatcher.reload")
+
+
+def _settings(system: Operated, action: Action) -> None:
+    system.edge.settings_file.write_text(system.settings(action.profile))
+
+
+def _broken_settings(system: Operated, _action: Action) -> None:
+    system.edge.settings_file.write_text("[verification\n")
+
+
+ACTIONS: Final[dict[str, Callable[[Operated, Action], None]]] = {
+    "reload": lambda system, _action: system.edge.reload(),
+    "add-certificate": _add,
+    "remove-certificate": _remove,
+    "add-mismatched-pair": _mismatch,
+    "change-settings": _settings,
+    "break-settings": _broken_settings,
+    "add-open-key": _open_key,
+    "add-lonely-key": _lonely_key,
+    "add-trust-anchor": _trust,
+    "remove-trust-anchor": _distrust,
+    "add-destination": _second_destination,
+    "withdraw-certificate": lambda system, action: system.certificates.withdraw(system.scope, action.certificate),
+    "publish-certificate": lambda system, action: system.certificates.publish_again(system.scope, action.certificate),
+    "let-time-pass": lambda _system, action: time.sleep(action.seconds),
+}
+
+
+def check_names(action: Action, where: str) -> None:
+    """Errors: ScenarioError."""
+    known(action.do, ACTIONS, "action", where)
+    known(action.certificate, CERTIFICATES, "certificate", where)
+    known(action.profile, target.profiles(), "profile", where)

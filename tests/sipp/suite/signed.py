@@ -1,0 +1,141 @@
+"""The Identity header that a system made, read with PyJWT and cryptography alone: this project's own reading has no part."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import jwt
+from cryptography import x509
+
+from kamailio_app.lab.sipp import Message
+from tests.sipp.suite.outcome import Finding
+from tests.sipp.suite.scenario import Call, Signed
+from tests.sipp.suite.trace import all_values
+
+_FRESH: Final = 10.0  # seconds since it was signed, in a laboratory
+_NEAR: Final = 60  # seconds between iat and Date: RFC 8224 6.1 step 3
+_FIELD: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)((?:\s*;\s*[^;]+)*)")
+_PARAMETER: Final = re.compile(r'\s*;\s*(\w+)\s*=\s*(<[^>]*>|"[^"]*"|[^;\s]+)')
+
+
+def check(
+    wanted: Signed,
+    call: Call,
+    sent: Message,
+    invite: Message,
+    signer: Callable[[str], tuple[str, x509.Certificate] | None],
+) -> Iterator[Finding]:
+    """Form, signature, header and claims, of what was `sent` to the system and left it as `invite`."""
+    values = all_values(invite, "identity")
+    yield Finding("Identity headers at the callee", str(wanted.count), str(len(values)), len(values) == wanted.count)
+    if not values:
+        return
+    # One that is put into a request stands behind those that were there
+    match = _FIELD.fullmatch(values[-1])
+    yield Finding(
+        "Identity in full form", "three texts in base64url, parameters", "so" if match else values[-1][:200], bool(match)
+    )
+    if match is None:
+        return
+    token = ".".join(match.group(1, 2, 3))
+    parameters = {name.lower(): value for name, value in _PARAMETER.findall(match[4])}
+    jose, claims = _members(match[1]), _members(match[2])
+    yield from _deterministic(match[1], match[2])
+    x5u = str(jose.get("x5u", ""))
+    yield _same("JOSE header but x5u", {"alg": "ES256", "ppt": "shaken", "typ": "passport"}, _without(jose, "x5u"))
+    yield Finding("info", f"<{x5u}>, as x5u", parameters.get("info", "none"), parameters.get("info") == f"<{x5u}>" != "<>")
+    for name, value in (("alg", "ES256"), ("ppt", "shaken")):
+        got = parameters.get(name, value if name == "alg" else "none").strip('"')  # RFC 8224 4: alg may be left out
+        yield Finding(f"parameter {name}", value, got, got == value)
+    found = signer(x5u)
+    yield _same("certificate at x5u", wanted.certificate, found[0] if found else f"none at {x5u}")
+    if found:
+        yield _signature(token, found[1])
+    yield from _claims(wanted, call, claims)
+    yield from _moments(wanted, claims, all_values(sent, "date"), all_values(invite, "date"))
+
+
+def _signature(token: str, certificate: x509.Certificate) -> Finding:
+    options = {"verify_aud": False, "verify_iat": False}
+    try:
+        jwt.decode(token, certificate.public_key(), algorithms=["ES256"], options=options)  # type: ignore[arg-type]
+    except jwt.InvalidTokenError as error:
+        return Finding("signature by the certificate's key", "good", f"{type(error).__name__}: {error}", False)
+    return Finding("signature by the certificate's key", "good", "good", True)
+
+
+def _claims(wanted: Signed, call: Call, claims: dict[str, Any]) -> Iterator[Finding]:
+    names = ["attest", "dest", "iat", "orig", "origid"]
+    yield _same("claims", names, sorted(claims))
+    if wanted.attest:
+        yield _same("attest", wanted.attest, claims.get("attest"))
+    yield _same("orig", {"tn": wanted.orig or call.caller.lstrip("+")}, claims.get("orig"))
+    yield _same("dest", {"tn": list(wanted.dest) or [call.called.lstrip("+")]}, claims.get("dest"))
+    origid = str(claims.get("origid"))
+    if wanted.origid:
+        yield Finding("origid", f"like {wanted.origid}", origid, bool(re.search(wanted.origid, origid)))
+    else:
+        yield Finding("origid", "a UUID", origid, _is_uuid(origid))
+
+
+def _deterministic(*texts: str) -> Iterator[Finding]:
+    """RFC 8225 9: no spaces, names in order."""
+    got = [_octets(text).decode("utf-8", "replace") for text in texts]
+    wanted = [json.dumps(_members(text), separators=(",", ":"), sort_keys=True, ensure_ascii=False) for text in texts]
+    yield Finding("JSON in its deterministic form", " ".join(wanted), " ".join(got), got == wanted)
+
+
+def origid(invite: Message) -> str:
+    """The origid in its last Identity header, or nothing."""
+    match = _FIELD.fullmatch((all_values(invite, "identity") or ("",))[-1])
+    return str(_members(match[2]).get("origid", "")) if match else ""
+
+
+def _moments(wanted: Signed, claims: dict[str, Any], sent: tuple[str, ...], dates: tuple[str, ...]) -> Iterator[Finding]:
+    iat = claims.get("iat")
+    age = time.time() - iat if isinstance(iat, int) else None
+    yield Finding("iat", f"of the last {_FRESH:.0f} s", str(iat), age is not None and -1 <= age <= _FRESH)
+    try:
+        moments = [parsedate_to_datetime(date).timestamp() for date in dates]
+    except ValueError:
+        moments = []
+    near = 0 if wanted.date == "iat" else _NEAR
+    good = len(moments) == 1 and isinstance(iat, int) and abs(moments[0] - iat) <= near
+    expected = {"near": "one, near iat", "iat": f"one, iat itself: {iat}", "kept": f"{' | '.join(sent)}, near iat"}[wanted.date]
+    got = " | ".join(dates) or "none"
+    yield Finding("Date at the callee", expected, got, good and (wanted.date != "kept" or dates == sent))
+
+
+def _octets(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _members(text: str) -> dict[str, Any]:
+    try:
+        members = json.loads(_octets(text))
+    except ValueError:
+        return {}
+    return members if isinstance(members, dict) else {}
+
+
+def _same(what: str, expected: object, got: object) -> Finding:
+    texts = [value if isinstance(value, str) else json.dumps(value, sort_keys=True) for value in (expected, got)]
+    return Finding(what, texts[0], texts[1], texts[0] == texts[1])
+
+
+def _without(members: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in members.items() if key != name}
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False

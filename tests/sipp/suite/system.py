@@ -1,0 +1,201 @@
+"""A system under test while it runs: one that the suite starts, or one that it reaches."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol
+
+from cryptography import x509
+
+from kamailio_app.lab.edge import free_port
+from kamailio_app.lab.network import Network
+from tests.sipp.suite import target
+from tests.sipp.suite.actions import TRUST_FILE, Operated
+from tests.sipp.suite.certificates import GOOD, Certificates
+from tests.sipp.suite.target import Reach, Side, Target
+
+_HOSTS_PER_LANE: Final = 3
+
+
+class NotStartedError(Exception):
+    """A system that does not start; with its first complaint."""
+
+
+class Lab:
+    """What systems share: hierarchy, repository, certificates. One for all that are started, one for each that is reached."""
+
+    def __init__(self, directory: Path, reach: Reach | None = None) -> None:
+        repository = reach.repository if reach else target.Repository()
+        host, _, port = repository.listen.rpartition(":")
+        self.network = Network(directory, (host, int(port), repository.name))
+        published = Path(repository.directory) if repository.directory else None
+        url: Callable[[str], str] | None = None
+        if published:
+            published.mkdir(parents=True, exist_ok=True)
+            base = repository.url.rstrip("/")
+            url = lambda path: f"{base}/{path}"  # noqa: E731 - the repository's own, elsewhere
+        self.certificates = Certificates(self.network, url, published, elsewhere=reach is not None)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Lab:
+        self._stack.enter_context(self.network)
+        _ = self.certificates[GOOD]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def settings(self, name: str) -> str:
+        """stirshaken.toml of a profile. Its x5u_ports come beside those of the laboratory."""
+        network = self.network
+        sections = dict(target.profile(name).settings)
+        if ports := sections.get("x5u", {}).get("x5u_ports"):
+            mine = [network.repository.port, network.closed_port, network.silent_port]
+            sections["x5u"] = {**sections["x5u"], "x5u_ports": [*ports, *mine]}
+        return network.settings(**sections)
+
+
+class System(Protocol):
+    """What a lane needs of it. `operated`: what actions work on, if the suite may operate it."""
+
+    lab: Lab
+    operated: Operated | None
+
+    def __enter__(self) -> System: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    def side(self, name: str) -> Side: ...
+
+    def log(self) -> str: ...
+
+    def keep(self, directory: Path) -> None: ...
+
+    def signer(self, x5u: str) -> tuple[str, x509.Certificate] | None: ...
+
+
+class Started:
+    """A Kamailio between an inside and a carrier. `number`: of the lane, for addresses that no other lane has."""
+
+    def __init__(self, lab: Lab, wanted: Target, profile: str, number: int) -> None:
+        assert wanted.start is not None
+        self.lab = lab
+        name = f"{wanted.name}-{profile}-{number}"
+        first = 10 + number * _HOSTS_PER_LANE
+        inside, carrier = lab.network.host(first + 1), lab.network.host(first + 2)
+        self._inside, self._carrier = f"{inside}:{free_port(inside)}", f"{carrier}:{free_port(carrier)}"
+        directory = lab.network.directory / name
+        names = _names(lab, directory, wanted.folder)
+        start = wanted.start
+        cfg = (Path(wanted.folder) / start.cfg).resolve()
+        self.edge = lab.network.edge(
+            name,
+            first,
+            str(cfg) if cfg.is_file() else start.cfg,
+            settings=lab.settings(profile),
+            inside=[f"sip:{self._inside}"],
+            carriers=[f"sip:{self._carrier}"],
+            workers=start.workers,
+            defines=_filled(start.defines, **names),
+            environment=_filled(start.environment, **names),
+        )
+        shutil.copy(lab.network.ca_file, directory / TRUST_FILE)
+        for certificate in target.profile(profile).certificates:
+            lab.certificates[certificate].write(directory / "certs", certificate)
+        self.operated: Operated | None = Operated(self.edge, lab.certificates, lab.settings)
+
+    def __enter__(self) -> Started:
+        try:
+            self.edge.start()
+        except RuntimeError as error:
+            said = [line for line in self.edge.log().splitlines() if " ERROR: " in line or "CRITICAL: " in line]
+            raise NotStartedError(said[0] if said else str(error)) from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.edge.stop()
+
+    def side(self, name: str) -> Side:
+        ends = (self._inside, self._carrier) if name == "sign" else (self._carrier, self._inside)
+        return Side(f"{self.edge.host}:{self.edge.port}", ends[0].rpartition(":")[0], ends[1])
+
+    def log(self) -> str:
+        return self.edge.log()
+
+    def keep(self, directory: Path) -> None:
+        """Its log, for a reader of the traces."""
+        if self.edge.log_file.exists():
+            shutil.copy(self.edge.log_file, directory / "system.log")
+
+    def signer(self, x5u: str) -> tuple[str, x509.Certificate] | None:
+        return self.lab.certificates.find(x5u)
+
+
+class Reached:
+    """A system that runs elsewhere."""
+
+    def __init__(self, lab: Lab, wanted: Target) -> None:
+        assert wanted.reach is not None
+        self.lab, self._reach = lab, wanted.reach
+        self.operated: Operated | None = None
+
+    def __enter__(self) -> Reached:
+        good = self.lab.certificates[GOOD]
+        if self._reach.trust_file:
+            Path(self._reach.trust_file).write_bytes(self.lab.network.hierarchy.root.pem)
+        if self._reach.key_directory:
+            good.write(Path(self._reach.key_directory), GOOD)
+        if self._reach.reload:
+            subprocess.run(self._reach.reload, check=True, capture_output=True, timeout=60)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """It was not ours to start."""
+
+    def side(self, name: str) -> Side:
+        found = self._reach.sign if name == "sign" else self._reach.verify
+        assert found is not None
+        return found
+
+    def log(self) -> str:
+        path = Path(self._reach.log_file) if self._reach.log_file else None
+        return path.read_text("utf-8", "replace") if path and path.exists() else ""
+
+    def keep(self, directory: Path) -> None:
+        """Its files are its own."""
+
+    def signer(self, x5u: str) -> tuple[str, x509.Certificate] | None:
+        if self._reach.certificate:
+            return GOOD, x509.load_pem_x509_certificate(Path(self._reach.certificate).read_bytes())
+        return self.lab.certificates.find(x5u)
+
+
+def _names(lab: Lab, directory: Path, here: str) -> dict[str, str]:
+    return {
+        "directory": str(directory),
+        "certificate_url": lab.certificates.url(GOOD),
+        "key": str(directory / "certs" / f"{GOOD}.key"),
+        "chain": str(directory / "certs" / f"{GOOD}.pem"),
+        "trusted": str(lab.network.ca_file),
+        "here": here,
+    }
+
+
+def _filled(table: dict[str, Any], **names: str) -> dict[str, Any]:
+    """The table with {name} filled in, in every text of it."""
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: fill(one) for key, one in value.items()}
+        if isinstance(value, str):
+            for name, text in names.items():
+                value = value.replace(f"{{{name}}}", text)
+        return value
+
+    filled: dict[str, Any] = fill(table)
+    return filled

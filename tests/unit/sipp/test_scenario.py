@@ -1,0 +1,106 @@
+"""scenario.toml: what is taken, and what is refused with a hint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.sipp.suite import scenario
+from tests.sipp.suite.strict import ScenarioError
+
+GOOD = """
+title = "T"
+about = "A"
+clauses = ["RFC 8224 6.2"]
+side = "verify"
+
+[call]
+headers = ["X: 1"]
+[[call.identity]]
+age = 120
+
+[expect]
+token = "iat_stale"
+
+[[case]]
+name = "tag"
+expect = { answer = "200 OK", callee = { verstat = "No-TN-Validation" } }
+
+[[case]]
+name = "reject"
+profile = "reject"
+call.headers = ["X: 2"]
+expect = { answer = ["403", "438 Invalid Identity Header"], callee = "nothing" }
+"""
+
+
+def read(folder: Path, text: str) -> scenario.Scenario:
+    (folder / "scenario.toml").write_text(text)
+    return scenario.read(folder)
+
+
+def test_case_is_the_file_with_its_own_tables_over_it(tmp_path: Path) -> None:
+    tag, reject = read(tmp_path, GOOD).cases
+    assert tag.profile == "tag"
+    assert tag.expect.token == reject.expect.token == "iat_stale"
+    assert tag.expect.callee == scenario.Callee(1, "No-TN-Validation")
+    assert reject.expect.callee == scenario.Callee(0)
+    assert tag.expect.answer == ("200 OK",)
+    assert reject.expect.answer == ("403", "438 Invalid Identity Header")
+    assert (tag.call.headers, reject.call.headers) == (("X: 1",), ("X: 2",))
+    assert tag.call.identity == reject.call.identity
+    assert tag.call.identity[0].age == 120
+
+
+def test_side_is_a_capability_that_is_needed(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD.replace("[call]", 'needs = ["path"]\n[call]')).needs == ("verify", "path")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ("age = 120", "aeg = 120", 'unknown key "aeg"; did you mean "age"?'),
+        ("age = 120", 'age = "old"', "a number is needed, not 'old'"),
+        ("age = 120", "age = true", "a number is needed, not True"),
+        ("age = 120", 'certificate = "strangr"', 'did you mean "stranger"?'),
+        ("age = 120", 'x5u = "clsed"', 'did you mean "closed"?'),
+        ("age = 120", 'tamper = "signatur"', 'did you mean "signature"?'),
+        ("age = 120", 'frozen = "nobody"', "no file frozen/nobody.identity"),
+        ('"iat_stale"', '"iat_stael"', 'unknown token "iat_stael"; did you mean "iat_stale"?'),
+        ('profile = "reject"', 'profile = "rejct"', 'did you mean "reject"?'),
+        ('side = "verify"', 'side = "verfy"', 'did you mean "verify"?'),
+        ('side = "verify"', "", '"side" is missing'),
+        ('title = "T"', "title = 7", "a text is needed, not 7"),
+        ('clauses = ["RFC 8224 6.2"]', "clauses = []", '"clauses" has to name'),
+        ('"200 OK"', '"100 Trying"', "no final code"),
+        ('"200 OK"', '"ok"', "no final code"),
+        ('callee = "nothing"', 'callee = "twice"', '"nothing", "once" or a table'),
+        ("[expect]", "[expct]", 'did you mean "expect"?'),
+        ('name = "reject"', 'name = "tag"', "two cases of one name"),
+        ("[[case]]", "[[cse]]", 'did you mean "case"?'),
+        ('name = "tag"', 'flow = { caller = "none.xml" }', 'no SIPp file "none.xml"'),
+        ('name = "tag"', 'before = "reloud"', 'did you mean "reload"?'),
+        ('name = "tag"', 'needs = ["fly"]', 'unknown capability "fly"'),
+        ('name = "tag"', 'choice = { unsigned = "loud" }', 'unknown unsigned "loud"'),
+        ('name = "tag"', 'name = "a b"', "stands in Call-IDs"),
+        ("[call]", "[call", "scenario.toml"),
+    ],
+)
+def test_mistake_is_told_with_a_hint(tmp_path: Path, old: str, new: str, hint: str) -> None:
+    assert old in GOOD
+    with pytest.raises(ScenarioError) as error:
+        read(tmp_path, GOOD.replace(old, new))
+    assert hint in str(error.value)
+    assert "scenario.toml" in str(error.value)
+
+
+def test_case_that_expects_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="nothing is expected"):
+        read(tmp_path, 'title = "T"\nclauses = ["RFC"]\nside = "sign"\n[[case]]\n')
+
+
+def test_pattern_that_fits_nothing_is_an_error() -> None:
+    with pytest.raises(ScenarioError, match='did you mean "verify-iat-stale"'):
+        scenario.find("verify-iat-stal")
+    assert [one.name for one in scenario.find("verify-iat-st*")] == ["verify-iat-stale"]
