@@ -3,6 +3,7 @@
 # make test      lint, types, unit, conformance, property and integration tests
 # make sipp      scenarios by SIPp against both edges; SCENARIO=verify-* TARGET=kamailio-exec narrow it down
 # make bench     CPU per INVITE on the real Kamailio, against its own secsipid module
+# make load      calls a second, response times and memory of whole edges, SIPp calling SIPp; make soak, make cold-cache
 # make container-test SUITE=trixie   demo and test in a fresh Debian (needs Docker)
 # make docker-test SUITE=trixie      docker/compose.yaml on this machine's Docker: built, up, called, looked at, down
 # Each installs what it needs on Debian bookworm or trixie: Debian packages as root, Python packages into .venv.
@@ -12,7 +13,7 @@ EDGE := kamailio kamailio-python3-modules python3-venv
 TOOLS := $(EDGE) kamailio-tls-modules kamailio-extra-modules kamailio-utils-modules kamailio-json-modules \
          kamailio-secsipid-modules secsipidx sip-tester
 
-.PHONY: install demo test sipp bench lint unit integration container-test docker-test tools debian clean
+.PHONY: install demo test sipp bench load soak cold-cache lint unit integration container-test docker-test tools debian clean
 
 install: PACKAGES := $(EDGE)
 install: debian .venv/.edge
@@ -28,6 +29,17 @@ sipp: tools
 
 bench: tools
 	@$(PYTHON) -m tests.bench
+
+load: tools
+	@$(PYTHON) -m tests.load
+
+SOAK ?= 4h
+soak: tools
+	@$(PYTHON) -m tests.load --soak $(SOAK)
+
+CERTIFICATES ?= 10000
+cold-cache: tools
+	@$(PYTHON) -m tests.load --cold-cache $(CERTIFICATES)
 
 lint: tools
 	$(PYTHON) -m ruff check .

@@ -53,12 +53,12 @@ def main(arguments: list[str]) -> int:
             targets = [(host.strip("[]"), int(port))]
         else:
             targets = sockets()
-        silent = [f"{host}:{port}" for host, port in targets if not answers(host, port)]
+        silent = next((f"{host}:{port}" for host, port in targets if not answers(host, port)), "")
     except (OSError, subprocess.SubprocessError) as error:
         print(f"not well: {error}")
         return 1
     if silent or not targets:
-        print(f"not well: no SIP answer from {', '.join(silent) or 'anywhere: no UDP socket'}")
+        print(f"not well: no SIP answer from {silent or 'anywhere: no UDP socket'}")
         return 1
     print("well:", ", ".join(f"{host}:{port}" for host, port in targets))
     return 0

@@ -44,6 +44,14 @@ def guarded(callback):
     return call
 
 
+def text(name):
+    """A pseudo-variable; nothing if it is no text."""
+    try:
+        return KSR.pv.get(name) or ""
+    except UnicodeDecodeError:
+        return ""
+
+
 def attestation():
     """What the inside says of the caller; what is no text is not said."""
     try:
@@ -148,6 +156,7 @@ class Edge:
     def relay(self):
         if KSR.is_INVITE():
             KSR.tm.t_on_branch("ksr_branch")
+            KSR.tm.t_on_reply("ksr_reply")
         # By the transaction if there is one, as a parked call has: never two final responses
         if KSR.tm.t_relay() < 0:
             KSR.sl.send_reply(500, "Server Internal Error")
@@ -158,6 +167,13 @@ class Edge:
         verstat = KSR.pv.get("$avp(stir_verstat)")
         if verstat is not None:
             self.stir.stir_tag(None, verstat)
+
+    @guarded
+    def ksr_reply(self):
+        """Where verstat went into From, the caller gets back the From that it sent (RFC 3261 8.2.6.2)."""
+        sent = text("$T_req($fu)")
+        if sent and sent != text("$fu"):
+            KSR.pv.sets("$fu", sent)
 
     @guarded
     def ksr_failover(self):

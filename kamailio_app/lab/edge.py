@@ -42,6 +42,20 @@ def calls_in(log: str) -> dict[str, dict[str, str]]:
     return found
 
 
+def with_another(include: Path, directory: Path) -> Path:
+    """cfg/kamailio-exec.cfg, written into `directory`, with another file in the place of stirshaken.cfg: for comparisons.
+
+    Errors: RuntimeError if it no longer includes that.
+    """
+    text, line = (ROOT / "cfg" / EXEC).read_text(), 'include_file "stirshaken.cfg"'
+    if text.count(line) != 1:
+        raise RuntimeError(f"{EXEC} has no line {line}, or several")
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{include.stem}-edge.cfg"
+    path.write_text(text.replace(line, f'include_file "{include}"'))
+    return path
+
+
 class Edge:
     """`inside` and `carriers` are SIP URIs of dispatcher sets 1 and 2; `settings` the text of stirshaken.toml."""
 

@@ -17,13 +17,12 @@ from kamailio_app.lab.pki import Issued
 
 @dataclass(frozen=True)
 class Answer:
-    """What a path answers that is no chain. `delay` in seconds; `once`: the next asker finds nothing there."""
+    """What a path answers that is no chain. `delay` in seconds."""
 
     status: int = 200  # 0: the connection is closed without a word
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
-    once: bool = False
 
 
 class Repository:
@@ -48,8 +47,6 @@ class Repository:
                 path = self.path.removeprefix("/").partition("?")[0]  # as most web servers do
                 chain = outer.chains.get(path)
                 answer = outer.answers.get(path) or Answer(404 if chain is None else 200, chain or b"")
-                if answer.once:
-                    outer.answers[path] = Answer(404)
                 time.sleep(outer.delay + answer.delay)
                 self.close_connection = True
                 if answer.status:

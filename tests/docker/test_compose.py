@@ -24,6 +24,9 @@ _EDGES: Final = ("originating-edge", "terminating-edge")
 _RUNNING: Final = ("repository", "callee", *_EDGES)
 _HEALTH: Final = "/opt/kamailio-stirshaken/docker/health.py"
 
+# The first test that runs also builds: on a fresh engine that takes minutes
+pytestmark = pytest.mark.timeout(480)
+
 
 def _engine() -> str:
     """Why there is no Docker engine; nothing if one answers."""
@@ -106,8 +109,6 @@ def deployment(_docker: None) -> Iterator[Deployment]:
         yield running
 
 
-# The first test builds: on a fresh engine that takes minutes
-@pytest.mark.timeout(480)
 def test_signed_calls_arrive_verified_and_unsigned_ones_marked(deployment: Deployment) -> None:
     table = deployment.compose("run", "--rm", "--no-TTY", "caller")
     assert table.endswith("\n5 calls, 0 not as they should be\n")

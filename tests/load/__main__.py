@@ -65,9 +65,9 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", type=Path, default=ROOT / "build/load", help="directory of the reports")
     parser.add_argument("--kinds", type=kinds, default=[kind.name for kind in KINDS], help=f"of {', '.join(BY_NAME)}")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="SIP workers of an edge, besides 1")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a step")
-    parser.add_argument("--start", type=float, default=200, help="calls a second of the first step")
+    parser.add_argument("--workers", type=int, help="SIP workers of an edge, besides 1; default: as cores, with --cold-cache 1")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of a step")
+    parser.add_argument("--start", type=float, default=400, help="calls a second of the first step")
     parser.add_argument("--p99", type=float, default=100.0, help="limit of the 99th percentile of INVITE to 200, in ms")
     parser.add_argument("--rate", type=float, default=100, help="calls a second of a soak")
     parser.add_argument("--cache-size", type=int, default=0, help="max_cache_size with --cold-cache; 0: N")
@@ -101,6 +101,7 @@ def coldly(options: argparse.Namespace, network: Network) -> None:
 
 
 _MODES: Final[tuple[tuple[str, Callable[[argparse.Namespace, Network], None]], ...]] = (
+    ("quick", throughput),
     ("soak", soaked),
     ("cold-cache", coldly),
 )
@@ -132,6 +133,7 @@ def main() -> int:
     mode, measure = next((mode for mode in _MODES if getattr(options, mode[0].replace("-", "_"))), ("", throughput))
     if mode:
         options.output /= mode
+    options.workers = options.workers or (1 if options.cold_cache else os.cpu_count() or 1)
     options.output.mkdir(parents=True, exist_ok=True)
     try:
         with ExitStack() as stack:

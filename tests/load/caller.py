@@ -21,7 +21,7 @@ from tests.load.files import Answered, Counts
 from tests.load.system import HERE, System
 
 _BUFFER: Final = "1048576"
-_GRACE_SECONDS: Final = 1.5  # a call that is not over by then, after the last was begun, has failed
+_GRACE_SECONDS: Final = 1.0  # a call that is not over by then, after the last was begun, has failed
 _READY_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.1
 _SETTLED: Final = 0.05  # of one core

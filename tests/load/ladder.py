@@ -11,9 +11,9 @@ class Ladder:
     """Rates in calls a second. `precision`: the gap between clean and crossed that is left, as a share."""
 
     start: float = 200
-    ceiling: float = 25600
+    ceiling: float = 12800
     floor: float = 10
-    precision: float = 0.1
+    precision: float = 0.13
 
     def next_rate(self, tried: Sequence[tuple[float, bool]]) -> float | None:
         """The rate of the next step after these, each with whether it was clean; None at the end."""

@@ -57,25 +57,32 @@ def udp_table() -> str:
 
 @dataclass(frozen=True)
 class Memory:
-    """Of some processes together. KiB; PSS counts a page that n processes share as 1/n, USS only what is shared with none."""
+    """Of some processes together. KiB; PSS counts a page that n processes share as 1/n; anonymous memory is heap and stacks,
+    what was there before the fork included, and nothing of Kamailio's shared memory."""
 
     rss: int
     pss: int
-    uss: int
+    anonymous: int
     descriptors: int
     threads: int
 
 
 def memory(pids: Iterable[int]) -> Memory:
     """Errors: psutil.NoSuchProcess if one has ended."""
-    rss = pss = uss = descriptors = threads = 0
+    rss = pss = anonymous = descriptors = threads = 0
     for pid in pids:
         process = psutil.Process(pid)
         used = process.memory_full_info()
-        rss, pss, uss = rss + used.rss // 1024, pss + used.pss // 1024, uss + used.uss // 1024
+        rss, pss = rss + used.rss // 1024, pss + used.pss // 1024
+        anonymous += _anonymous(pid)
         descriptors += process.num_fds()
         threads += process.num_threads()
-    return Memory(rss, pss, uss, descriptors, threads)
+    return Memory(rss, pss, anonymous, descriptors, threads)
+
+
+def _anonymous(pid: int) -> int:
+    found = re.search(r"^RssAnon:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def members(text: str) -> dict[str, float]:

@@ -20,6 +20,7 @@ from tests.load.step import Step
 PERCENTILES: Final = (("p50", "p50_ms"), ("p90", "p90_ms"), ("p99", "p99_ms"), ("p99.9", "p999_ms"))
 SHADES: Final = ("#9ecae1", "#6baed6", "#2171b5", "#08306b")
 COLOURS: Final = {Software.NONE: "#8c93a1", Software.OURS: "#1b7f5c", Software.SECSIPID: "#c8662b"}
+PLAIN: Final = FuncFormatter(lambda value, _: f"{value:g}")
 STYLE: Final[Any] = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -80,6 +81,9 @@ def _latency(directory: Path, steps: Sequence[Step], workers: int) -> Plot:
 def _panel(ax: Axes, steps: Sequence[Step]) -> None:
     # Of a rate that was tried twice the second
     steps = [step for step in {step.offered_per_s: step for step in steps}.values() if step.p99_ms is not None]
+    if not steps:
+        ax.text(0.5, 0.5, "no call was answered", transform=ax.transAxes, ha="center")
+        return
     rates = [step.offered_per_s for step in steps]
     for (label, name), colour in zip(PERCENTILES, SHADES, strict=True):
         ax.plot(rates, [getattr(step, name) for step in steps], color=colour, label=label, linewidth=1.4)
@@ -93,8 +97,8 @@ def _panel(ax: Axes, steps: Sequence[Step]) -> None:
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_major_formatter(PLAIN)
+    ax.yaxis.set_major_formatter(PLAIN)
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
@@ -132,7 +136,7 @@ def _memory(directory: Path, steps: Sequence[Step]) -> Plot:
                     continue
                 ax.plot(
                     [step.started_s + step.seconds - own[0].started_s for step in own],
-                    [step.uss_kib / 1024 / _count(step) for step in own],
+                    [step.anonymous_kib / 1024 / _count(step) for step in own],
                     dash,
                     marker="o",
                     markersize=2.5,
@@ -141,15 +145,13 @@ def _memory(directory: Path, steps: Sequence[Step]) -> Plot:
                     label=f"{kind.name}, {workers} w.",
                 )
         ax.set_xlabel("seconds since the edge took its first call")
-        ax.set_ylabel("USS per SIP worker, MiB")
+        ax.set_ylabel("anonymous memory per SIP worker, MiB")
         ax.set_ylim(bottom=0)
         if ax.lines:
             whole.legend(loc="outside right center")
         save(whole, directory / "memory.png")
-    return Plot(
-        "memory.png",
-        "Memory that a SIP worker shares with nobody (USS) as its ladder goes on; the edge starts anew after a step that crossed a limit",
-    )
+    caption = "Anonymous memory of a SIP worker as its ladder goes on; an edge starts anew after a step that crossed a limit"
+    return Plot("memory.png", caption)
 
 
 def _count(step: Step) -> int:

@@ -18,16 +18,18 @@ JSON, CSV = "report.json", "steps.csv"
 
 _MEANING: Final = (
     "A step is clean if no call failed, at most {retransmissions:.1%} as many messages as calls were retransmitted, 99 % of "
-    "the calls were answered within {p99_ms:g} ms, and at least {achieved:.0%} of the offered rate was achieved. Whose limit "
-    "a step met: the load generator's if a SIPp had no time left, the system's if its workers had none, other processes' if these "
-    "took more than a tenth of the cores, the machine's if all cores were busy, else of whoever's socket lost datagrams to a burst. "
-    "Added CPU: all processes of the edges, less what the same relaying costs without STIR/SHAKEN (of two edges: relay plus "
-    "relay with Identity). Times ours: what secsipid adds against what we add for the same work."
+    "the calls were answered within {p99_ms:g} ms, and at least {achieved:.0%} of the offered rate was achieved. Whose "
+    "limit a step met: the load generator's if a SIPp had no time left, the system's if its workers had none, other "
+    "processes' if these took more than a tenth of the cores, the machine's if all cores were busy, else of whoever's "
+    "socket lost datagrams to a burst. Added CPU: all processes of the edges, less what the same relaying costs without "
+    "STIR/SHAKEN (of two edges: relay plus relay with Identity). Times ours: what secsipid adds against what we add for the "
+    "same work."
 )
 _COLUMNS_MEAN: Final = (
     "CPU us: of all processes of the edges, and of their SIP workers, per call. Worker, Caller, Callee: CPU time as a share of "
     "one core. Idle, Others: of all cores; others are neither the edges nor SIPp. Lost: datagrams at the edges' sockets and at "
-    "SIPp's. Memory and descriptors are of all SIP workers together; RSS and PSS hold the shared memory that they touched."
+    "SIPp's. Memory and descriptors are of all SIP workers together; RSS and PSS hold the shared memory that they touched, "
+    "where finished transactions stay for five seconds; anonymous memory is their heap and stacks."
 )
 
 
@@ -69,7 +71,8 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]], names: Sequence[str])
 
 def headline_table(report: Report) -> str:
     """The table that the README has, with what it depends on."""
-    return f"{markdown_table(_headline(report))}\n\n{depends(report)}"
+    words = [block.text for block in disturbed(report.steps)]
+    return "\n\n".join([markdown_table(_headline(report)), depends(report), *words])
 
 
 def _headline(report: Report) -> Table:
@@ -97,8 +100,8 @@ def page(report: Report, drawn: Sequence[Plot]) -> Page:
     blocks: list[Block] = [
         _headline(report),
         Text(depends(report)),
-        Text(_MEANING.format(**asdict(limits))),
         *disturbed(report.steps),
+        Text(_MEANING.format(**asdict(limits))),
     ]
     for plot in drawn:
         blocks.append(plot)
@@ -109,7 +112,7 @@ def page(report: Report, drawn: Sequence[Plot]) -> Page:
 _DISTURBED: Final = 0.05
 
 
-def disturbed(steps: Sequence[Step]) -> list[Block]:
+def disturbed(steps: Sequence[Step]) -> list[Text]:
     """A warning if other processes took CPU time from the measured ones."""
     noisy = sum(step.machine_others > _DISTURBED for step in steps)
     if not noisy:
@@ -146,7 +149,7 @@ _COLUMNS: Final = (
     "Lost",
     "RSS MiB",
     "PSS MiB",
-    "USS MiB",
+    "Anonymous MiB",
     "FDs",
 )
 
@@ -170,7 +173,7 @@ def steps_table(steps: Sequence[Step]) -> Table:
                 *(f"{share:.0%}" for share in (step.worker_share, step.caller_share, step.callee_share)),
                 *(f"{share:.0%}" for share in (step.machine_idle, step.machine_others)),
                 f"{step.system_drops}+{step.generator_drops}",
-                *(f"{kib / 1024:.1f}" for kib in (step.rss_kib, step.pss_kib, step.uss_kib)),
+                *(f"{kib / 1024:.1f}" for kib in (step.rss_kib, step.pss_kib, step.anonymous_kib)),
                 str(step.descriptors),
             ]
             for step in steps

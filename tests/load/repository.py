@@ -10,6 +10,7 @@ import asyncio
 import ssl
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -32,6 +33,7 @@ class ManyCertificates:
 
     def __init__(self, network: Network, count: int) -> None:
         self.count = count
+        self._ca_file = str(network.ca_file)
         directory = network.directory / "many"
         directory.mkdir()
         network.provider.write(directory, "provider")
@@ -49,6 +51,12 @@ class ManyCertificates:
 
     def url(self, number: int) -> str:
         return f"https://localhost:{self.port}/{number}.pem"
+
+    def asked(self) -> int:
+        """How many certificates it was asked for so far."""
+        context = ssl.create_default_context(cafile=self._ca_file)
+        with urllib.request.urlopen(f"https://localhost:{self.port}/asked", context=context, timeout=_END_SECONDS) as answer:
+            return int(answer.read())
 
     def __enter__(self) -> ManyCertificates:
         with self._errors.open("wb") as errors:
@@ -112,13 +120,21 @@ def certificates(directory: Path, count: int) -> list[bytes]:
 async def serve(directory: Path, chains: list[bytes]) -> None:
     """Serve until the process is told to end."""
 
+    asked = 0
+
     async def chain(request: aiohttp.web.Request) -> aiohttp.web.Response:
+        nonlocal asked
+        asked += 1
         number = int(request.match_info["number"])
         if number >= len(chains):
             raise aiohttp.web.HTTPNotFound
         return aiohttp.web.Response(body=chains[number], content_type=_TYPE, headers={"Cache-Control": "max-age=86400"})
 
+    async def count(_request: aiohttp.web.Request) -> aiohttp.web.Response:
+        return aiohttp.web.Response(text=str(asked))
+
     application = aiohttp.web.Application()
+    application.router.add_get("/asked", count)
     application.router.add_get(r"/{number:\d{1,9}}.pem", chain)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / "web.pem", directory / "web.key")

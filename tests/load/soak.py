@@ -41,7 +41,7 @@ class Sample:
     retransmissions: int
     rss_kib: int
     pss_kib: int
-    uss_kib: int
+    anonymous_kib: int
     shared_used_kib: float
     shared_fragments: int
     package_used_kib: float
@@ -60,7 +60,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Soak:
-    """A soak. `workers` of each edge; `series`: KiB of private memory by process, in the order of the samples."""
+    """A soak. `workers` of each edge; `series`: KiB of anonymous memory by process, in the order of the samples."""
 
     date: str
     command: str
@@ -100,7 +100,7 @@ def _run(system: System, rate: float, duration: float, tell: Callable[[str], Non
                     raise RuntimeError(f"ended before its time\n{answering.said()}\n{system.log()[-3000:]}")
                 samples.append(_sample(system, calling.directory, time.monotonic() - began))
                 for pid, name in names.items():
-                    series[name].append(meter.memory([pid]).uss)
+                    series[name].append(meter.memory([pid]).anonymous)
                 if samples[-1].seconds - told >= min(60.0, duration / 5):
                     told = samples[-1].seconds
                     tell(line(samples[-1]))
@@ -137,7 +137,7 @@ def _sample(system: System, directory: Path, seconds: float) -> Sample:
         counts.retransmissions,
         used.rss,
         used.pss,
-        used.uss,
+        used.anonymous,
         sum(each["used"] for each in shared) / 1024,
         sum(int(each["fragments"]) for each in shared),
         sum(_package(edge) for edge in system.edges) / 1024,
@@ -154,7 +154,7 @@ def _package(edge: Edge) -> int:
 def line(sample: Sample) -> str:
     """What a person watching sees."""
     return (
-        f"{sample.seconds:7.0f} s  {sample.calls} calls, {sample.failed} failed  private {sample.uss_kib} KiB  "
+        f"{sample.seconds:7.0f} s  {sample.calls} calls, {sample.failed} failed  anonymous {sample.anonymous_kib} KiB  "
         f"shared {sample.shared_used_kib:.0f} KiB in {sample.shared_fragments} fragments  "
         f"{sample.descriptors} descriptors  {sample.threads} threads"
     )
@@ -174,11 +174,11 @@ def judge(soak: Soak) -> list[Judged]:
     first = after_warm_up(soak)
     times = [sample.seconds for sample in soak.samples[first:]]
     series: dict[str, Sequence[float]] = {
-        "all processes, private (USS)": [sample.uss_kib for sample in soak.samples],
+        "all processes, anonymous": [sample.anonymous_kib for sample in soak.samples],
         "all processes, PSS": [sample.pss_kib for sample in soak.samples],
         "Kamailio's shared memory, used": [sample.shared_used_kib for sample in soak.samples],
         "Kamailio's package memory, used": [sample.package_used_kib for sample in soak.samples],
-        **{f"{name}, private": values for name, values in soak.series.items()},
+        **{f"{name}, anonymous": values for name, values in soak.series.items()},
     }
     if len(times) < 3:
         return []
@@ -194,7 +194,7 @@ def _table(judged: Sequence[Judged]) -> Table:
     rows = [
         [each.name, each.verdict, f"{each.slope.kib_per_hour:+.0f}", f"{2 * each.slope.error:.0f}"]
         for each in judged
-        if each.verdict is not Verdict.NO_LEAK or abs(each.slope.kib_per_hour) >= 1 or not each.name.endswith("private")
+        if each.verdict is not Verdict.NO_LEAK or abs(each.slope.kib_per_hour) >= 1 or ": " not in each.name
     ]
     return Table(("Memory", "Verdict", "KiB per hour", "+/-"), rows, left=2)
 
@@ -242,13 +242,16 @@ def write(soak: Soak, directory: Path) -> None:
     page(soak, [_draw(soak, directory)]).write(directory)
 
 
+_SCALES: Final = ((300.0, 1.0, "seconds"), (7200.0, 60.0, "minutes"), (float("inf"), 3600.0, "hours"))
+
+
 def _draw(soak: Soak, directory: Path) -> Plot:
-    unit, label = (3600.0, "hours") if soak.duration >= 7200 else (60.0, "minutes")
+    unit, label = next((unit, label) for longest, unit, label in _SCALES if soak.duration < longest)
     times = [sample.seconds / unit for sample in soak.samples]
     with mpl.rc_context(plots.STYLE):
         whole = plots.figure(9.5, 7)
         memory, shared, counts = whole.subplots(3, 1, sharex=True, height_ratios=(3, 2, 2))
-        memory.plot(times, [sample.uss_kib / 1024 for sample in soak.samples], color="#2171b5", label="private (USS)")
+        memory.plot(times, [sample.anonymous_kib / 1024 for sample in soak.samples], color="#2171b5", label="anonymous")
         memory.plot(times, [sample.pss_kib / 1024 for sample in soak.samples], color="#1b7f5c", label="PSS")
         memory.set_ylabel("all processes, MiB")
         shared.plot(times, [sample.shared_used_kib / 1024 for sample in soak.samples], color="#c8662b", label="shared, used")

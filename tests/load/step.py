@@ -57,7 +57,7 @@ class Step:
     machine_others: float
     rss_kib: int
     pss_kib: int
-    uss_kib: int
+    anonymous_kib: int
     descriptors: int
     system_drops: int  # datagrams lost at the edges' sockets, nobody took them in time
     generator_drops: int  # the same of SIPp

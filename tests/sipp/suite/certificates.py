@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from kamailio_app.credentials.tnauthlist import TelephoneNumberRange, TNAuthList
 from kamailio_app.lab.network import CALLER, Network
@@ -91,11 +92,10 @@ ANSWERS: Final[dict[str, Answer]] = {
     "mute": Answer(delay=30.0),
     "dropped": Answer(0),
     "redirect": Answer(302, headers={"Location": "/good.pem"}),
-    "once": Answer(once=True),  # with the chain; whoever asks again finds nothing
 }
 
-# Places where no answer comes from: name -> URL. "chain" is the certificate's own URL, "good"
-# that of the certificate good, "fresh" one nobody asked for yet
+# Places where no answer comes from: name -> URL. "chain" is the certificate's own URL,
+# "good" that of the certificate good
 _ELSEWHERE: Final[dict[str, Callable[[Network], str]]] = {
     "closed": lambda network: f"https://localhost:{network.closed_port}/{uuid.uuid4()}.pem",
     "silent": lambda network: f"https://localhost:{network.silent_port}/{uuid.uuid4()}.pem",
@@ -106,11 +106,17 @@ _ELSEWHERE: Final[dict[str, Callable[[Network], str]]] = {
     "fragment": lambda network: network.repository.url("good.pem#good"),
     "address": lambda network: network.repository.url("good.pem").replace(f"//{network.repository.name}", "//127.0.0.1"),
     "long": lambda network: network.repository.url(f"{'a' * 2100}.pem"),
-    "space": lambda network: network.repository.url("good .pem"),
 }
 # A system elsewhere is told of no ports but the repository's
 _FROM_ELSEWHERE: Final = {"closed": "dropped", "silent": "mute"}
-URLS: Final = ("chain", GOOD, "fresh", "kept", NOWHERE, *ANSWERS, *_ELSEWHERE)
+# The chain, as repositories serve it: name -> octets. Each under a URL that nobody asked for yet
+_SERVED: Final[dict[str, Callable[[Issued], bytes]]] = {
+    "fresh": lambda issued: issued.chain_pem,
+    "words-around": lambda issued: b"The signer:\n" + issued.chain_pem + b"\nThat is all.",
+    "crlf": lambda issued: issued.chain_pem.replace(b"\n", b"\r\n"),
+    "issuer-first": lambda issued: b"".join(one.public_bytes(Encoding.PEM) for one in (*issued.issuers, issued.certificate)),
+}
+URLS: Final = ("chain", GOOD, *_SERVED, "kept", NOWHERE, *ANSWERS, *_ELSEWHERE)
 
 
 def _kept(scope: str, certificate: str) -> str:
@@ -170,8 +176,8 @@ class Certificates:
         if kind in ("chain", GOOD):
             return self.url(certificate if kind == "chain" else GOOD)
         path = f"{kind}-{uuid.uuid4()}.pem"
-        if kind == "fresh":
-            self._publish(path, issued.chain_pem)
+        if kind in _SERVED:
+            self._publish(path, _SERVED[kind](issued))
             return self._url(path)
         if kind == NOWHERE:
             # RFC 6761 6.4: a name that never resolves; the port is one that the system permits
@@ -181,9 +187,7 @@ class Certificates:
         if kind in _ELSEWHERE:
             return _ELSEWHERE[kind](self._network)
         answer = ANSWERS[kind]
-        self._network.repository.answers[path] = (
-            replace(answer, body=issued.chain_pem) if answer.delay or answer.once else answer
-        )
+        self._network.repository.answers[path] = replace(answer, body=issued.chain_pem) if answer.delay else answer
         return self._url(path)
 
     def kept(self, scope: str, certificate: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from cryptography import x509
 
-from kamailio_app.lab.edge import free_port
+from kamailio_app.lab.edge import free_port, with_another
 from kamailio_app.lab.network import Network
 from tests.sipp.suite import target
 from tests.sipp.suite.actions import TRUST_FILE, Operated
@@ -92,7 +92,9 @@ class Started:
         directory = lab.network.directory / name
         names = _names(lab, directory, wanted.folder)
         start = wanted.start
-        cfg = (Path(wanted.folder) / start.cfg).resolve()
+        cfg = Path(wanted.folder) / start.cfg
+        if start.instead:
+            cfg = with_another(Path(wanted.folder) / start.instead, directory)
         self.edge = lab.network.edge(
             name,
             first,

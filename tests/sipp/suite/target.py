@@ -25,6 +25,8 @@ CAPABILITIES: Final = {
     "reject": "can answer a failed verification with its code",
     "verstat": "tells the callee by verstat",
     "verstat-classes": "tells by verstat a call that could not be validated from one that was found wrong",
+    "tolerant": "understands forms of Identity headers and chains that are met in the field and not in the grammar",
+    "strict": "refuses what no clause forbids and no honest call has: sizes, depths, unused bits",
     "path": "validates the certificate's path to a trust anchor",
     "tnauthlist": "looks at the TNAuthList of the certificate",
     "park": "no worker waits while a certificate is fetched",
@@ -39,12 +41,14 @@ CHOICES: Final = {
 
 @dataclass(frozen=True)
 class Start:
-    """A Kamailio that the suite starts: `cfg` is one of cfg/, or a path beside the target's file.
+    """A Kamailio that the suite starts: `cfg` is one of cfg/, or a path beside the target's file; or `instead`, a file
+    beside the target's that takes the place of stirshaken.cfg in kamailio-exec.cfg.
 
     `defines` and `environment` may hold {directory} {certificate_url} {key} {chain} {trusted} {here}.
     """
 
-    cfg: str
+    cfg: str = "kamailio-exec.cfg"
+    instead: str = ""
     defines: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     workers: int = 2

@@ -49,12 +49,11 @@ def asked(expected: int, calls: Sequence[Sight], urls: Sequence[str] | None) -> 
 
 def overtaken(calls: Sequence[Sight], waiting: Sequence[Sight], expected: int) -> Iterator[Finding]:
     """The case's calls are answered before those that were placed earlier and wait; and these are answered too."""
-    answered = [call for call in waiting if call.answer]
-    yield Finding("calls that wait: answered in the end", str(expected), str(len(answered)), len(answered) == expected)
-    answers = [call.answer.time for call in calls if call.answer]
-    if not answers or not answered:
+    answers, later = (sorted(call.answer.time for call in its if call.answer) for its in (calls, waiting))
+    yield Finding("calls that wait: answered in the end", str(expected), str(len(later)), len(later) == expected)
+    if not answers or not later:
+        yield Finding("answered before the calls that wait", "yes", "not all of them were answered", False)
         return
-    first = min(call.answer.time for call in answered if call.answer)
-    ahead = (first - max(answers) + _DAY / 2) % _DAY - _DAY / 2  # midnight may have come in between
-    got = f"{abs(ahead):.3f} s {'before' if ahead > 0 else 'after'} it"
-    yield Finding("answer to the caller", "before the first of the calls that wait", got, ahead > 0)
+    ahead = (later[0] - answers[-1] + _DAY / 2) % _DAY - _DAY / 2  # midnight may have come in between
+    got = f"{abs(ahead):.3f} s {'before' if ahead > 0 else 'after'} the first of them"
+    yield Finding("answered before the calls that wait", "yes", got, ahead > 0)

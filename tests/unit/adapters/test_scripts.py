@@ -132,7 +132,7 @@ def edge(world: World, monkeypatch: pytest.MonkeyPatch) -> EdgeWorld:
     return EdgeWorld(world, monkeypatch)
 
 
-RELAYED = ["tm.t_on_failure ksr_failover", "tm.t_on_branch ksr_branch", "tm.t_relay"]
+RELAYED = ["tm.t_on_failure ksr_failover", "tm.t_on_branch ksr_branch", "tm.t_on_reply ksr_reply", "tm.t_relay"]
 
 
 def dispatched(group: int) -> list[str]:
@@ -194,7 +194,11 @@ def test_retransmission_is_left_to_its_transaction(edge: EdgeWorld, answers: dic
     ("method", "answers", "events"),
     [
         ("BYE", {"rr.loose_route": 1}, ["rr.loose_route", "tm.t_relay"]),
-        ("INVITE", {"rr.loose_route": 1}, ["rr.loose_route", "tm.t_on_branch ksr_branch", "tm.t_relay"]),
+        (
+            "INVITE",
+            {"rr.loose_route": 1},
+            ["rr.loose_route", "tm.t_on_branch ksr_branch", "tm.t_on_reply ksr_reply", "tm.t_relay"],
+        ),
         ("BYE", {}, ["rr.loose_route", "sl.sl_send_reply 404 Not here"]),
         ("ACK", {"rr.loose_route": 1}, ["rr.loose_route", "tm.t_relay"]),
         ("ACK", {"tm.t_check_trans": 1}, ["rr.loose_route", "tm.t_check_trans", "tm.t_relay"]),
@@ -247,7 +251,7 @@ def test_outbound_call_is_signed_as_the_inside_says(edge: EdgeWorld, indicator: 
     headers = [("P-Origination-ID", b"x")] + ([("P-Attestation-Indicator", indicator)] if indicator else [])
     message = edge.world.call(*headers)
     edge.source = INSIDE
-    assert edge.route()[-4:] == dispatched(CARRIERS)
+    assert edge.route()[-5:] == dispatched(CARRIERS)
     assert len(message.leaving("Identity")) == 1
     assert edge.world.results("attest") == {"attest": attest}
     assert message.leaving("P-Attestation-Indicator") + message.leaving("P-Origination-ID") == []
@@ -263,7 +267,7 @@ def test_outbound_message_is_not_signed(edge: EdgeWorld) -> None:
 def test_outbound_call_that_cannot_be_signed_goes_on(edge: EdgeWorld) -> None:
     message = edge.world.call(from_uri=b"sip:alice@x")
     edge.source = INSIDE
-    assert edge.route()[-4:] == dispatched(CARRIERS)
+    assert edge.route()[-5:] == dispatched(CARRIERS)
     assert message.leaving("Identity") == []
 
 
@@ -278,14 +282,14 @@ def inbound(edge: EdgeWorld, value: str | None = None, *headers: tuple[str, byte
 def test_inbound_call_is_verified_and_tagged(edge: EdgeWorld) -> None:
     edge.world.at_hand(edge.edge.stir)
     message = inbound(edge, None, ("P-Attestation-Indicator", b"A"), ("P-Origination-ID", b"x"))
-    assert edge.route()[-4:] == dispatched(INSIDE)
+    assert edge.route()[-5:] == dispatched(INSIDE)
     assert message.new_from_uri == f"sip:+{ORIG};verstat={PASSED}@orig.example.com;user=phone"
     assert message.leaving("P-Attestation-Indicator") + message.leaving("P-Origination-ID") == []
 
 
 def test_inbound_call_that_fails_goes_on_tagged(edge: EdgeWorld) -> None:
     message = inbound(edge, identity(claims={"iat": NOW - 100}))
-    assert edge.route()[-4:] == dispatched(INSIDE)
+    assert edge.route()[-5:] == dispatched(INSIDE)
     assert message.new_from_uri == f"sip:+{ORIG};verstat=No-TN-Validation@orig.example.com;user=phone"
 
 
@@ -400,7 +404,7 @@ def test_parked_call_waits_as_long_as_a_fetch_may_take(edge: EdgeWorld, wait: fl
 def test_attestation_that_is_no_text_is_not_said(edge: EdgeWorld) -> None:
     message = edge.world.call(("P-Attestation-Indicator", b"A\xff"))
     edge.source = INSIDE
-    assert edge.route()[-4:] == dispatched(CARRIERS)
+    assert edge.route()[-5:] == dispatched(CARRIERS)
     assert len(message.leaving("Identity")) == 1
     assert edge.world.results("attest") == {"attest": "C"}
 
@@ -516,9 +520,26 @@ def test_defect_elsewhere_is_said_and_not_answered_twice(edge: EdgeWorld, callba
 def test_defect_in_the_product_does_not_cost_the_call(edge: EdgeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge.edge.stir.service, "verify", raising)
     message = inbound(edge)
-    assert edge.route()[-4:] == dispatched(INSIDE)
+    assert edge.route()[-5:] == dispatched(INSIDE)
     edge.ksr.var.clear()  # a process that has never verified a call
     assert edge.route("ksr_stir_resumed") == ["tm.t_reset_fr", *dispatched(INSIDE)]
     edge.route("ksr_branch")
     assert message.new_from_uri is None
     assert len(edge.world.internal_errors()) == 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "seen", "restored"),
+    [
+        (b"sip:+12155550121@a", b"sip:+12155550121;verstat=TN-Validation-Passed@a", "sip:+12155550121@a"),
+        (b"sip:+12155550121@a", b"sip:+12155550121@a", None),
+        (b"sip:\xff@a", b"sip:+12155550121;verstat=No-TN-Validation@a", None),
+    ],
+    ids=["changed", "unchanged", "no-text"],
+)
+def test_response_shows_the_caller_the_from_it_sent(edge: EdgeWorld, sent: bytes, seen: bytes, restored: str | None) -> None:
+    edge.world.call(from_uri=seen)
+    edge.ksr.sent_from_uri = sent
+    edge.route("ksr_reply")
+    assert edge.ksr.message.new_from_uri == restored
+    assert edge.ksr.log_text("err") == ""

@@ -1,0 +1,144 @@
+"""The headline's arithmetic, and the report in its forms."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.load import headline, publish, report
+from tests.load.page import Heading, Page, Plot, Table, Text, markdown_table
+from tests.load.report import Report
+from tests.load.step import Limit, Limits, Step
+from tests.unit.load.steps import step
+
+STEPS = (
+    step(kind="direct", offered_per_s=200.0, cpu_us_per_call=0.0),
+    *(step(offered_per_s=rate, cpu_us_per_call=cpu) for rate, cpu in ((200.0, 200.0), (400.0, 150.0), (800.0, 140.0))),
+    *(step(kind="sign", offered_per_s=rate, cpu_us_per_call=cpu) for rate, cpu in ((200.0, 260.0), (400.0, 200.0))),
+    step(kind="sign", offered_per_s=800.0, crossed="9 failed", limit=Limit.SYSTEM, cpu_us_per_call=999.0),
+    step(kind="sign", offered_per_s=200.0, purpose="half", p50_ms=1.25, p99_ms=9.75),
+    step(kind="secsipid-sign", offered_per_s=400.0, cpu_us_per_call=225.0),
+)
+
+
+def made(steps: tuple[Step, ...] = STEPS) -> Report:
+    machine = {"CPU": "A CPU", "Cores": "2"}
+    names = ("kamailio-stirshaken", "Kamailio", "Python in Kamailio", "secsipid package", "SIPp", "Python of the lab")
+    return Report("2026-11-23 12:00 UTC", "python -m tests.load", 12.5, machine, dict.fromkeys(names, "1.0"), Limits(), steps)
+
+
+def test_cpu_time_is_compared_where_all_kinds_were_clean() -> None:
+    assert headline.common_rate(STEPS, 1) == 400
+    assert headline.common_rate(STEPS, 2) is None
+
+
+def test_headline_row() -> None:
+    row = next(row for row in headline.rows(STEPS) if row.kind.name == "sign")
+    assert (row.best, row.limit, row.cpu, row.added) == (400, Limit.SYSTEM, 200, 50)
+    assert headline.cells(row)[1:] == ["1", "400", "system", "1.2", "9.8", "200", "50", ""]
+
+
+def test_secsipid_is_compared_with_ours() -> None:
+    row = next(row for row in headline.rows(STEPS) if row.kind.name == "secsipid-sign")
+    assert (row.added, row.times_ours) == (75, 1.5)
+
+
+def test_two_edges_are_compared_with_two_relays() -> None:
+    steps = [
+        step(kind=name, cpu_us_per_call=cpu) for name, cpu in (("relay", 100.0), ("relay-identity", 110.0), ("both", 400.0))
+    ]
+    assert headline.rows(steps)[-1].added == 190
+    assert headline.rows(steps[1:])[-1].added is None
+
+
+def test_rate_that_was_tried_twice_counts_as_the_second_time() -> None:
+    steps = [step(crossed="1 failed", limit=Limit.UNEXPLAINED), step()]
+    assert headline.rows(steps)[0].best == 100
+
+
+def test_report_comes_back_from_its_json(tmp_path: Path) -> None:
+    made().write(tmp_path)
+    assert Report.read(tmp_path / report.JSON) == made()
+
+
+def test_steps_are_named_columns(tmp_path: Path) -> None:
+    made().write(tmp_path)
+    with (tmp_path / report.CSV).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(STEPS)
+    assert (rows[1]["kind"], rows[1]["offered_per_s"], rows[1]["p99_ms"]) == ("relay", "200", "4")
+
+
+def test_step_without_an_answer_is_still_json(tmp_path: Path) -> None:
+    none = step(p50_ms=None, p90_ms=None, p99_ms=None, p999_ms=None, max_ms=None, crossed="all failed", limit=Limit.SYSTEM)
+    made((none,)).write(tmp_path)
+    assert json.loads((tmp_path / report.JSON).read_text())["steps"][0]["p99_ms"] is None
+
+
+def test_reports_begin_with_the_headline_and_html_stands_alone(tmp_path: Path) -> None:
+    made().write(tmp_path)
+    markdown, html = (tmp_path / "report.md").read_text(), (tmp_path / "report.html").read_text()
+    assert markdown.splitlines()[2].startswith("| Kind | Workers |")
+    assert html.count("data:image/png;base64,") == html.count("<img") == 3
+    assert "http" not in html.replace("https://", "http").split("</style>")[1]
+
+
+def test_disturbed_run_says_so() -> None:
+    assert report.disturbed(STEPS) == []
+    (block,) = report.disturbed([step(machine_others=0.2), step()])
+    assert isinstance(block, Text)
+    assert block.text.startswith("Disturbed: in 1 of 2 steps")
+
+
+def test_markdown_table() -> None:
+    assert markdown_table(Table(("a", "b"), [("x|y", "1")])) == "| a | b |\n|---|---:|\n| x\\|y | 1 |"
+
+
+def test_html_escapes(tmp_path: Path) -> None:
+    (tmp_path / "plot.png").write_bytes(b"png")
+    page = Page("<1>", [Heading("<2>"), Text("<3>"), Table(("<4>",), [("<5>",)]), Plot("plot.png", "<6>")])
+    html = page.html(tmp_path)
+    assert not [number for number in range(1, 7) if f"<{number}>" in html]
+    assert "data:image/png;base64,cG5n" in html
+
+
+def test_published_table_stands_between_the_markers() -> None:
+    text = f"a\n{publish.BEGIN}\nold\n{publish.END}\nb\n"
+    filled = publish.filled(text, "| new |")
+    assert filled == f"a\n{publish.BEGIN}\n| new |\n{publish.END}\nb\n"
+    assert publish.between(filled).strip() == "| new |"
+
+
+@pytest.mark.parametrize("text", ["", publish.BEGIN, f"{publish.END}{publish.BEGIN}", f"{publish.BEGIN * 2}{publish.END}"])
+def test_nothing_is_published_without_the_markers(text: str) -> None:
+    with pytest.raises(ValueError, match="load: begin"):
+        publish.filled(text, "| new |")
+
+
+def test_publishing_fills_figures_and_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme, figures = tmp_path / "README.md", tmp_path / "figures"
+    monkeypatch.setattr(publish, "README", readme)
+    monkeypatch.setattr(publish, "FIGURES", figures)
+    made().write(tmp_path / "run")
+    readme.write_text("no markers")
+    assert publish.main(tmp_path / "run") == 1
+    assert not figures.exists()
+    readme.write_text(f"{publish.BEGIN}\n{publish.END}\n")
+    assert publish.main(tmp_path / "run") == 0
+    assert publish.between(readme.read_text()).strip() == report.headline_table(made())
+    assert {file.name for file in figures.iterdir()} == {
+        "report.json",
+        "report.md",
+        "steps.csv",
+        "cpu.png",
+        "latency-1.png",
+        "memory.png",
+    }
+
+
+def test_nothing_is_published_without_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert publish.main(tmp_path) == 1
+    assert "report.json" in capsys.readouterr().err
