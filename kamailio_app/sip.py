@@ -179,7 +179,7 @@ def _format_second(second: int) -> str:
 _VERSTAT: Final = re.compile(r";(?:\s*verstat(?:\s*=\s*[^;<>@?,\s\"]*)?(?=[\s;:<>@?,\"]|$))+", re.IGNORECASE)
 # No part may hold a colon, so that a text of many "sip:" is still read in linear time
 _NUMBER_IN_URI: Final = re.compile(
-    r"(sips?:[+0-9][^@<>;:,\s\"]*+)((?:[;:][^@<>:,\s\"]*+)?@)|(tel:[^;<>,\s?\"]++)((?:;[^<>,\s?\"]*+)?+)", re.IGNORECASE
+    r"(sips?:(?:[+0-9]|%2B)[^@<>;:,\s\"]*+)((?:[;:][^@<>:,\s\"]*+)?@)|(tel:[^;<>,\s?\"]++)((?:;[^<>,\s?\"]*+)?+)", re.IGNORECASE
 )
 
 

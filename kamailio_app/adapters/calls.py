@@ -91,7 +91,10 @@ class Calls:
         if request.method != "INVITE" or request.in_dialog:
             port.publish(_NOT_VERIFIED)
             return NOT_VALID
-        outcome = self.service.verify(request, block=block, last_try=last_try)
+        looked_at = request
+        if len(request.asserted) > MAX_ASSERTED:
+            looked_at = request._replace(asserted=request.asserted[:MAX_ASSERTED])
+        outcome = self.service.verify(looked_at, block=block, last_try=last_try)
         if isinstance(outcome, Pending):
             port.publish({"x5u": " ".join(outcome.urls), "wait": self.park_ms})
             return PENDING
@@ -121,12 +124,26 @@ class Calls:
         return int(self.service.settings.fetch.timeout * 1000) + _TO_AND_FRO_MS
 
     def strip(self) -> bool:
-        """Remove what came from outside; True if there was any, or more than is looked at."""
+        """Remove what came from outside; True if there was any, or more than is looked at. Then `tag_stripped` follows.
+
+        A header can be changed once for all branches, or once in each: P-Asserted-Identity goes now and comes back with
+        verstat in each branch; From is cleaned now and stays so.
+        """
         request = self.port.request()
         if len(request.asserted) <= MAX_ASSERTED and "verstat" not in " ".join([request.from_uri, *request.asserted]).lower():
             return False
-        self.tag("", request)
+        if request.asserted:
+            self.port.remove_asserted()
+        from_uri = sip.without_verstat(request.from_uri)
+        if from_uri != request.from_uri:
+            self.port.replace_from_uri(from_uri)
         return True
+
+    def tag_stripped(self, verstat: str) -> None:
+        """`tag` in a branch of a request that went through `strip`: what P-Asserted-Identity says. From says nothing."""
+        values, _from_uri = self._told(verstat, self.port.request(), None)
+        if values:
+            self.port.append_asserted(values)
 
     def tag(self, verstat: str, request: sip.Request | None = None, caller: sip.Party | None = None) -> None:
         """Say `verstat` of the caller that was verified, where P-Asserted-Identity names it, else on From; empty: say
@@ -135,6 +152,14 @@ class Calls:
         What came from outside is removed in either case: verstat is ours to say (TS 24.229).
         """
         request = request or self.port.request()
+        values, from_uri = self._told(verstat, request, caller)
+        if values != request.asserted:
+            self.port.replace_asserted(values)
+        if from_uri != request.from_uri:
+            self.port.replace_from_uri(from_uri)
+
+    def _told(self, verstat: str, request: sip.Request, caller: sip.Party | None) -> tuple[tuple[str, ...], str]:
+        """The P-Asserted-Identity values and the From URI that say `verstat` of the caller, and of nobody else."""
         rules = self.service.settings.verification
         # More than any honest call has are not passed on: one that was not looked at could say verstat
         values, from_uri, named = request.asserted[:MAX_ASSERTED], request.from_uri, False
@@ -146,13 +171,8 @@ class Calls:
         else:
             values = tuple([sip.without_verstat(value) for value in values])
         if verstat and caller is not None and not named:
-            from_uri = sip.with_verstat(from_uri, verstat, caller, rules.plan)
-        else:
-            from_uri = sip.without_verstat(from_uri)
-        if values != request.asserted:
-            self.port.replace_asserted(values)
-        if from_uri != request.from_uri:
-            self.port.replace_from_uri(from_uri)
+            return values, sip.with_verstat(from_uri, verstat, caller, rules.plan)
+        return values, sip.without_verstat(from_uri)
 
     def _log_verified(self, outcome: Verified, took: int) -> None:
         treatment, verdict = outcome.treatment, outcome.verification.verdict

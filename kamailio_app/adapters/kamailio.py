@@ -95,8 +95,13 @@ class KamailioPort:
         KSR.hdr.append(lines)
 
     def replace_asserted(self, values: Sequence[str]) -> None:
-        lines = "".join([f"P-Asserted-Identity: {_for_a_header(value)}\r\n" for value in values])
-        KSR.hdr.rmappend("P-Asserted-Identity", lines)
+        KSR.hdr.rmappend("P-Asserted-Identity", _asserted(values))
+
+    def remove_asserted(self) -> None:
+        KSR.hdr.remove("P-Asserted-Identity")
+
+    def append_asserted(self, values: Sequence[str]) -> None:
+        KSR.hdr.append(_asserted(values))
 
     def replace_from_uri(self, uri: str) -> None:
         KSR.pv.sets("$fu", _for_a_header(uri))
@@ -125,6 +130,10 @@ class KamailioPort:
 
     def put(self, key: str, value: str, lifetime: int) -> None:
         KSR.htable.sht_setxs(CREDENTIALS, _place(key), f"{key} {value}", lifetime)
+
+
+def _asserted(values: Sequence[str]) -> str:
+    return "".join([f"P-Asserted-Identity: {_for_a_header(value)}\r\n" for value in values])
 
 
 def _for_a_header(value: str) -> str:
@@ -248,7 +257,7 @@ class Stirshaken:
         """
         code = self.calls.verify(block=wait == "block")
         # A parked call gets its verstat per branch, by a line that a script may have forgotten: what came from outside
-        # goes now, for all branches, and then nothing more is said of this call
+        # goes now, for all branches
         if code == PENDING and self.calls.strip():
             KSR.pv.seti(_STRIPPED, 1)
         return code
@@ -263,6 +272,8 @@ class Stirshaken:
         """Branch route of a parked call: 1. Says the verstat given as argument."""
         if KSR.pv.get(_STRIPPED) is None:
             self.calls.tag(verstat)
+        else:
+            self.calls.tag_stripped(verstat)
         return 1
 
     # Parked calls. Their URLs are in $avp(stir_parked): peers' text is read here, never passed through python_exec,

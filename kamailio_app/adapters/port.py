@@ -24,6 +24,12 @@ class SipPort(Protocol):
     def replace_asserted(self, values: Sequence[str]) -> None:
         """Put these P-Asserted-Identity values in the place of all that are there."""
 
+    def remove_asserted(self) -> None:
+        """Take all P-Asserted-Identity headers away."""
+
+    def append_asserted(self, values: Sequence[str]) -> None:
+        """Put these P-Asserted-Identity values into a request whose own were taken away."""
+
     def replace_from_uri(self, uri: str) -> None: ...
 
     def publish(self, results: Mapping[str, str | int]) -> None:

@@ -15,7 +15,8 @@ from cachetools import LRUCache
 from kamailio_app.credentials.credential import Credential
 from kamailio_app.errors import FAILURES, StirError, failure
 
-_SECONDS: Final = re.compile(r"[0-9]{1,12}")
+_SECONDS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
+_EPOCH: Final = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 
 
 class SharedTable(Protocol):
@@ -27,23 +28,28 @@ class SharedTable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a fetch brought, until when it may be kept: octets of certificates, or the token of its failure."""
+    """What a fetch brought, until when it may be kept: octets of certificates, or the token of its failure and the reload
+    (`epoch`) that it belongs to.
+    """
 
     expires: int
     pem: str = ""
     token: str = ""
+    epoch: int = 0
 
     def to_text(self) -> str:
-        return f"{self.expires} {self.token or '-'} {self.pem}"
+        return f"{self.expires} {self.token or '-'} {self.epoch if self.token else self.pem}"
 
     @classmethod
     def from_text(cls, text: str) -> Fetched | None:
         """None for what is not ours: an operator may have touched the table."""
         expires, _, rest = text.partition(" ")
-        token, _, pem = rest.partition(" ")
-        if not _SECONDS.fullmatch(expires) or not (token == "-" or token in FAILURES):
+        token, _, text = rest.partition(" ")
+        if not _SECONDS.fullmatch(expires):
             return None
-        return cls(int(expires), pem, "" if token == "-" else token)
+        if token == "-":
+            return cls(int(expires), text)
+        return cls(int(expires), token=token, epoch=int(text)) if token in FAILURES and _EPOCH.fullmatch(text) else None
 
     def error(self) -> StirError | None:
         return failure(self.token, "remembered") if self.token else None

@@ -48,7 +48,7 @@ class Verified(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """A verification that needs credentials which are not at hand."""
+    """A verification that needs credentials which are not at hand: these first, then those that are."""
 
     urls: tuple[str, ...]
 
@@ -150,7 +150,9 @@ class Service:
                 credentials.update(self.fetch(missing[:_MAX_FETCHES]))
                 credentials.update((url, failure("x5u_refused", "too many URLs")) for url in missing[_MAX_FETCHES:])
             else:
-                return Pending(tuple(missing[:_MAX_FETCHES]))
+                # The call goes on in another process, which has to have the good ones too
+                known = [url for url, credential in credentials.items() if isinstance(credential, Credential)]
+                return Pending((*missing[:_MAX_FETCHES], *known))
         verification = sti_vs.conclude(examination, credentials, now=now)
         return Verified(verification, treatment(verification, self.settings.treatment), examination.caller)
 
@@ -173,7 +175,8 @@ class Service:
                     raise download
                 credential = validate(download.octets, self.anchors, now)
             except StirError as error:
-                fetched = Fetched(int(now) + self.settings.negative_lifetime, token=error.token)
+                ends = int(now) + self.settings.negative_lifetime
+                fetched = Fetched(ends, token=error.token, epoch=self.accepted.epoch)
                 results[url] = error
             else:
                 ends = int(now) + lifetime(download.cache_control, self.settings.lifetime)
@@ -193,6 +196,9 @@ class Service:
         if fetched is None or fetched.expires <= now:
             return None
         if error := fetched.error():
+            # What was refused before a reload may be good after it: new trust anchors, another rule
+            if fetched.epoch != self.accepted.epoch:
+                return None
             self._cache.put(url, error, fetched.expires)
             return error
         return self._accept(url, fetched, now)

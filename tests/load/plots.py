@@ -146,6 +146,7 @@ def _memory(directory: Path, steps: Sequence[Step]) -> Plot:
                 )
         ax.set_xlabel("seconds since the edge took its first call")
         ax.set_ylabel("anonymous memory per SIP worker, MiB")
+        ax.margins(y=0.15)
         ax.set_ylim(bottom=0)
         if ax.lines:
             whole.legend(loc="outside right center")

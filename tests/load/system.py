@@ -5,6 +5,7 @@ What differs between ours, secsipid and plain relaying is the one file that kama
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -24,13 +25,16 @@ _CALLER, _CALLEE, _FIRST, _SECOND = 11, 12, 13, 14
 
 
 def without_ours(directory: Path, instead: str) -> Path:
-    """kamailio-exec.cfg with `instead` of tests/load in the place of stirshaken.cfg."""
+    """kamailio-exec.cfg with `instead` of tests/load in the place of stirshaken.cfg; a route that this has not does nothing."""
     text = (ROOT / "cfg" / EXEC).read_text()
     if text.count(INCLUDE) != 1:
         raise RuntimeError(f"{EXEC} no longer has its one line {INCLUDE}")
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"edge-{instead}"
-    path.write_text(text.replace(INCLUDE, f'include_file "{HERE / instead}"'))
+    defined = set(re.findall(r"^route\[(\w+)\]", text + (HERE / instead).read_text(), re.MULTILINE))
+    missing = sorted(set(re.findall(r"\broute\((STIR_\w+)\)", text)) - defined)
+    stubs = [f"route[{name}] {{\n\treturn;\n}}\n" for name in missing]
+    path.write_text("\n".join([text.replace(INCLUDE, f'include_file "{HERE / instead}"'), *stubs]))
     return path
 
 

@@ -36,6 +36,7 @@ CAPABILITIES: Final = {
 # Where the standards leave room: what a target may choose. The first is the default.
 CHOICES: Final = {
     "unsigned": ("tag", "pass"),  # the callee of an unsigned call: No-TN-Validation, or no verstat
+    "parked-spoof": ("told", "silent"),  # a call that brings its own verstat in From and has to wait: is the callee told?
 }
 
 

@@ -51,6 +51,12 @@ class Port:
     def replace_asserted(self, values: Sequence[str]) -> None:
         self.asserted = list(values)
 
+    def remove_asserted(self) -> None:
+        self.asserted = []
+
+    def append_asserted(self, values: Sequence[str]) -> None:
+        self.asserted = list(values)
+
     def replace_from_uri(self, uri: str) -> None:
         self.from_uri = uri
 
@@ -335,8 +341,19 @@ def test_pending_call_is_left_alone(desk: Desk) -> None:
     other = "https://cr.example.test/other.pem"
     two = identity(jose={"x5u": other}, parameters=f";info=<{other}>")
     assert desk.verify(identity=(identity(), two)) == 2
-    assert desk.port.results == {"x5u": other, "wait": 2500}
+    assert desk.port.results == {"x5u": f"{other} {X5U}", "wait": 2500}
     assert (desk.port.said, desk.port.from_uri, desk.port.asserted) == ([], None, None)
+
+
+def test_caller_whom_nobody_is_shown_is_not_looked_at(desk: Desk) -> None:
+    others = tuple(f"<tel:+1303555010{number}>" for number in range(4))
+    asserted = (*others, f"<sip:+{ORIG}@x>")
+    assert desk.verify(identity=(identity(),), asserted=asserted) == 3
+    assert desk.port.results["token"] == "orig_mismatch"
+    assert desk.verify(identity=(identity(),), asserted=asserted[1:]) == 3
+    assert desk.port.results["token"] == "orig_mismatch"  # the first tel URI is the caller
+    assert desk.verify(identity=(identity(),), asserted=(f"<sip:+{ORIG}@x>",) * 5) == 1
+    assert desk.port.asserted == [f"<sip:+{ORIG};verstat={PASSED}@x>"] * 4
 
 
 def test_resumed_call_is_decided_with_what_is_there(desk: Desk) -> None:

@@ -148,26 +148,38 @@ def test_script_is_told_how_long_to_park(world: World, timeout: float, wait: int
     assert world.results("wait") == {"wait": wait}
 
 
-def test_pending_call_loses_what_was_spoofed_at_once_and_nothing_more_is_said_of_it(world: World) -> None:
+def test_pending_call_loses_what_was_spoofed_at_once_and_is_tagged_in_its_branch(world: World) -> None:
     stir = world.start()
     spoofed = f"<sip:+{ORIG};verstat={SPOOFED}@x>".encode()
     message = world.signed_call(("P-Asserted-Identity", spoofed), from_uri=f"sip:+{ORIG};verstat={SPOOFED}@x".encode())
     assert act(stir, "stir_verify") == 2
-    assert (message.new_from_uri, message.leaving("P-Asserted-Identity")) == (f"sip:+{ORIG}@x", [f"<sip:+{ORIG}@x>"])
+    assert (message.new_from_uri, message.leaving("P-Asserted-Identity")) == (f"sip:+{ORIG}@x", [])
     assert world.ksr.pv.get("$avp(stir_stripped)") == 1
     assert act(stir, "stir_resume") == 3
-    before = list(message.appended)
+    assert message.leaving("P-Asserted-Identity") == []
     assert act(stir, "stir_tag", "No-TN-Validation") == 1
-    assert (message.new_from_uri, message.appended) == (f"sip:+{ORIG}@x", before)
+    assert message.leaving("P-Asserted-Identity") == [f"<sip:+{ORIG};verstat=No-TN-Validation@x>"]
+    assert message.new_from_uri == f"sip:+{ORIG}@x"
 
 
-def test_pending_call_with_more_identities_than_are_looked_at_loses_them_at_once(world: World) -> None:
+def test_pending_call_that_spoofs_in_from_alone_is_told_nothing(world: World) -> None:
+    stir = world.start()
+    message = world.signed_call(from_uri=f"sip:+{ORIG};verstat={SPOOFED}@x".encode())
+    assert act(stir, "stir_verify") == 2
+    assert act(stir, "stir_tag", "No-TN-Validation") == 1
+    assert (message.new_from_uri, message.appended) == (f"sip:+{ORIG}@x", [])
+
+
+@pytest.mark.parametrize(("verstat", "told"), [("", ""), ("No-TN-Validation", ";verstat=No-TN-Validation")])
+def test_pending_call_with_more_identities_than_are_looked_at_keeps_the_first(world: World, verstat: str, told: str) -> None:
     stir = world.start()
     honest = [("P-Asserted-Identity", f"<sip:+{ORIG}@x>".encode())] * 5
     message = world.signed_call(*honest, ("P-Asserted-Identity", f"<tel:+{ORIG};verstat={SPOOFED}>".encode()))
     assert act(stir, "stir_verify") == 2
-    assert message.leaving("P-Asserted-Identity") == [f"<sip:+{ORIG}@x>"] * 4
+    assert message.leaving("P-Asserted-Identity") == []
     assert world.ksr.pv.get("$avp(stir_stripped)") == 1
+    assert act(stir, "stir_tag", verstat) == 1
+    assert message.leaving("P-Asserted-Identity") == [f"<sip:+{ORIG}{told}@x>"] * 4
 
 
 def test_spoofed_verstat_does_not_survive_a_defect(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
