@@ -1,6 +1,6 @@
 # make install   what an edge needs to sign and verify
 # make demo      real calls through signing and verifying edges, one readable table
-# make test      lint, types, unit, conformance, property and integration tests
+# make test      lint, types, unit, conformance, property and integration tests, and the SIPp suite
 # make sipp      scenarios by SIPp against both edges; SCENARIO=verify-* TARGET=kamailio-exec narrow it down
 # make bench     CPU per INVITE on the real Kamailio, against its own secsipid module
 # make load      calls a second, response times and memory of whole edges, SIPp calling SIPp; make soak, make cold-cache
@@ -23,6 +23,7 @@ demo: tools
 
 test: tools lint
 	$(PYTHON) -m pytest --cov --cov-report=term
+	$(PYTHON) -m tests.sipp
 
 sipp: tools
 	@$(PYTHON) -m tests.sipp $(if $(SCENARIO),--scenario '$(SCENARIO)') $(if $(TARGET),--target '$(TARGET)') $(SIPP_OPTIONS)

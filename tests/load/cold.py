@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from kamailio_app.lab.network import Network
 from tests.load import identities, meter, plots
@@ -266,7 +267,7 @@ def page(cold: Cold, drawn: Sequence[Plot]) -> Page:
     known = {"Date": cold.date, "Command": cold.command, **cold.machine, **cold.versions}
     blocks: list[Block] = [
         Text(
-            f"{cold.certificates} certificates, each with an x5u URL of its own; {cold.workers} SIP workers, each keeps "
+            f"{cold.certificates} certificates, each with an x5u URL of its own; {cold.workers} SIP worker(s), each keeps "
             f"{cold.cache_size}. Highest clean rate of calls whose certificate has to be fetched first: {cold.best_per_s:g} a "
             f"second{at_once}. Clean: no call failed, 99 % of them were answered within {P99_MS:g} ms, at most one in a "
             "thousand was repeated."
@@ -347,12 +348,14 @@ def _draw(cold: Cold, directory: Path, cold_ms: Sequence[float]) -> Plot:
         steps.set_xlabel("cold calls/s")
         steps.set_ylabel("INVITE to 200, ms")
         steps.set_yscale("log")
-        steps.yaxis.set_major_formatter(plots.PLAIN)
+        shares.set_xscale("log")
+        for axis in (steps.yaxis, shares.xaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_minor_formatter(NullFormatter())
+            axis.set_major_formatter(plots.PLAIN)
         if climb:
             steps.legend()
         shares.plot(cold_ms, [100 * (place + 1) / len(cold_ms) for place in range(len(cold_ms))], color="#2171b5")
-        shares.set_xscale("log")
-        shares.xaxis.set_major_formatter(plots.PLAIN)
         shares.set_xlabel("INVITE to 200, ms, of the long cold phase")
         shares.set_ylabel("% of the calls")
         plots.save(whole, directory / "cold-cache.png")

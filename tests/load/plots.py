@@ -55,7 +55,7 @@ def _latency(directory: Path, steps: Sequence[Step], workers: int) -> Plot:
     columns = min(3, len(kinds))
     lines = -(-len(kinds) // columns)
     with mpl.rc_context(STYLE):
-        whole = figure(4 * columns, 2.7 * lines + 0.5)
+        whole = figure(max(7, 4 * columns), 2.7 * lines + 0.5)
         axes = whole.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         flat = [each for line in axes for each in line]
         for ax, kind in zip(flat, kinds, strict=False):
@@ -146,8 +146,7 @@ def _memory(directory: Path, steps: Sequence[Step]) -> Plot:
                 )
         ax.set_xlabel("seconds since the edge took its first call")
         ax.set_ylabel("anonymous memory per SIP worker, MiB")
-        ax.margins(y=0.15)
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, 1.15 * max((step.anonymous_kib / 1024 / _count(step) for step in steps), default=0) or 1)
         if ax.lines:
             whole.legend(loc="outside right center")
         save(whole, directory / "memory.png")
