@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import random
-import re
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +23,7 @@ from pathlib import Path
 
 from kamailio_app.lab.edge import ROOT, Edge
 from kamailio_app.lab.network import CALLED, CALLER, Network
+from tests.machine import in_short, versions
 
 WINDOW = 8  # requests under way: the worker finds the next one waiting, as it does under load
 
@@ -183,19 +181,6 @@ def bench_edge(network: Network, name: str, number: int, allocator: str, **defin
     )
 
 
-def machine() -> str:
-    """What a figure depends on."""
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    kamailio = re.search(r"version: kamailio (\S+)", _output("kamailio", "-v"))
-    python = _output("/usr/bin/python3", "--version").strip()
-    name = cpu[1] if cpu else platform.machine()
-    return f"{name}, {os.cpu_count()} cores, Kamailio {kamailio[1] if kamailio else '?'}, {python}"
-
-
-def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-
-
 def main() -> int:
     """Run the benchmark: the exit status."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
@@ -222,10 +207,12 @@ def main() -> int:
             stack.callback(callers[with_chain].socket.close)
         began = time.monotonic()
         samples = measure(callers, options.rounds, options.calls)
+        known = versions()
         pace = f"{options.rate:g} calls a second" if options.rate else "as fast as they are answered"
         print(report(samples))
         print(
-            f"\n{datetime.now(UTC):%Y-%m-%d}, {machine()}. {options.rounds} rounds of {options.calls} calls of each kind, "
+            f"\n{datetime.now(UTC):%Y-%m-%d}, {in_short()}, Kamailio {known['Kamailio']}, "
+            f"Python {known['Python in Kamailio']}, secsipid {known['secsipid package']}. {options.rounds} rounds of {options.calls} calls of each kind, "
             f"interleaved, {pace}, -X {options.allocator}, {time.monotonic() - began:.0f} s. "
             f"Cold start to the first signed call: {started:.2f} s."
         )

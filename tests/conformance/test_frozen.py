@@ -40,7 +40,7 @@ def verified(name: str, *, age: float = 0, called: str = "+12155550131") -> Veri
     credential = validate((FROZEN / "frozen.pem").read_bytes(), anchors, now)
     request = Request("INVITE", f"sip:{called}@x", "sip:+12155550121@x", f"sip:{called}@x", (), (value,))
     examination = sti_vs.examine(request, RULES, now=now)
-    return sti_vs.conclude(examination, {url: credential for url in examination.needed}, now=now)
+    return sti_vs.conclude(examination, dict.fromkeys(examination.needed, credential), now=now)
 
 
 @pytest.mark.parametrize(("name", "attest"), [("full", "A"), ("gateway", "C")])

@@ -27,11 +27,11 @@ from kamailio_app.lab.network import Network
 from tests.load import cold, headline, publish, soak
 from tests.load.kinds import BY_NAME, KINDS
 from tests.load.ladder import Ladder
-from tests.load.machine import machine, versions
 from tests.load.page import Table, markdown_table
 from tests.load.report import Report
 from tests.load.run import Plan, Run
 from tests.load.step import Limits
+from tests.machine import machine, versions
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import queue
-import re
 import shlex
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from tests.machine import in_short, versions
 from tests.sipp.suite.lane import Lane, Work
 from tests.sipp.suite.outcome import Result, Run, Status
 from tests.sipp.suite.scenario import Scenario
@@ -24,7 +21,6 @@ from tests.sipp.suite.system import Lab, Reached, Started, System
 from tests.sipp.suite.target import Target
 
 _MAX_LANES: Final = 80  # at once: a network has so many addresses
-_VERSION: Final = re.compile(r"\d+\.\d+[\w.\-]*")
 
 
 def plan(targets: Sequence[Target], scenarios: Sequence[Scenario]) -> tuple[dict[tuple[str, ...], list[Work]], list[Result]]:
@@ -89,8 +85,8 @@ def run(targets: Sequence[Target], scenarios: Sequence[Scenario], out: Path, job
         started,
         round(time.monotonic() - began, 3),
         f"python -m tests.sipp {shlex.join(sys.argv[1:])}".strip(),
-        f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}",
-        versions(),
+        in_short(),
+        {name: version for name, version in versions().items() if version != "?"},
         tuple(target.name for target in targets),
         {target.name: target.title for target in targets},
         tuple(found),
@@ -124,17 +120,3 @@ def _system(target: Target, profile: str, labs: dict[str, Lab], number: int) -> 
     if target.reach:
         return Reached(labs[target.name], target)
     return Started(labs[""], target, profile, number)
-
-
-def versions() -> dict[str, str]:
-    """Of what took part."""
-    commands = {"kamailio": ["kamailio", "-v"], "sipp": ["sipp", "-v"], "python": [sys.executable, "--version"]}
-    found = {}
-    for name, command in commands.items():
-        try:
-            said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-        except OSError:
-            continue
-        if match := _VERSION.search(said.stdout + said.stderr):
-            found[name] = match[0]
-    return found

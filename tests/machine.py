@@ -24,6 +24,12 @@ def machine() -> dict[str, str]:
     }
 
 
+def in_short() -> str:
+    """The hardware, in one line."""
+    known = machine()
+    return f"{known['CPU']}, {known['Cores']} cores, {known['Memory']}, {known['Kernel']}"
+
+
 def versions() -> dict[str, str]:
     """Of the programs; "?" for what is not there or does not say."""
     return {
