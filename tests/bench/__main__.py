@@ -212,7 +212,8 @@ def main() -> int:
         print(report(samples))
         print(
             f"\n{datetime.now(UTC):%Y-%m-%d}, {in_short()}, Kamailio {known['Kamailio']}, "
-            f"Python {known['Python in Kamailio']}, secsipid {known['secsipid package']}. {options.rounds} rounds of {options.calls} calls of each kind, "
+            f"Python {known['Python in Kamailio']}, secsipid {known['secsipid package']}. "
+            f"{options.rounds} rounds of {options.calls} calls of each kind, "
             f"interleaved, {pace}, -X {options.allocator}, {time.monotonic() - began:.0f} s. "
             f"Cold start to the first signed call: {started:.2f} s."
         )
