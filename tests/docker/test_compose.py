@@ -161,6 +161,25 @@ def test_health_check_fails_while_all_of_kamailio_hangs(deployment: Deployment) 
     assert deployment.execute("originating-edge", "python3", "-I", "-S", _HEALTH).startswith("well: ")
 
 
+# The image of all tools is built here, and the suite runs with the Kamailio and the SIPp of its Debian
+@pytest.mark.timeout(900)
+def test_the_suite_passes_in_its_container(deployment: Deployment) -> None:
+    said = deployment.compose("run", "--rm", "--no-TTY", "sipp-suite", timeout=840)
+    assert re.search(r"^\d{3,} cases in .* s: \d{3,} passed(, \d+ not supported)?\.", said, re.MULTILINE), said[-3000:]
+
+
+@pytest.mark.timeout(300)
+def test_the_suite_calls_edges_in_other_containers(deployment: Deployment) -> None:
+    said = deployment.compose("run", "--rm", "--no-TTY", "sipp-suite", "--target", "compose", timeout=280)
+    assert re.search(r"^\d{3,} cases in .* s: \d{3,} passed, \d+ not supported\.", said, re.MULTILINE), said[-3000:]
+
+
+@pytest.mark.timeout(200)
+def test_the_load_test_runs_in_its_container(deployment: Deployment) -> None:
+    said = deployment.compose("run", "--rm", "--no-TTY", "throughput", "--quick", "--kinds", "relay,sign", timeout=180)
+    assert re.search(r"^\| signed by us \| 1 \| \d+ \|", said, re.MULTILINE), said[-3000:]
+
+
 @pytest.mark.parametrize("service", _EDGES)
 def test_sigterm_ends_an_edge_cleanly_and_at_once(deployment: Deployment, service: str) -> None:
     began = time.monotonic()

@@ -5,7 +5,6 @@ A certificate is issued when it is first asked for, once per run, and its chain 
 
 from __future__ import annotations
 
-import re
 import threading
 import uuid
 from collections.abc import Callable
@@ -23,7 +22,6 @@ from kamailio_app.lab.pki import Hierarchy, Issued, ServiceProvider, expired
 from kamailio_app.lab.repository import Answer
 
 GOOD: Final = "good"
-NOWHERE: Final = "nowhere"
 _DAY: Final = 86400
 _TN: Final = CALLER.lstrip("+")
 _OTHER_TN: Final = "13035550100"
@@ -116,7 +114,7 @@ _SERVED: Final[dict[str, Callable[[Issued], bytes]]] = {
     "crlf": lambda issued: issued.chain_pem.replace(b"\n", b"\r\n"),
     "issuer-first": lambda issued: b"".join(one.public_bytes(Encoding.PEM) for one in (*issued.issuers, issued.certificate)),
 }
-URLS: Final = ("chain", GOOD, *_SERVED, "kept", NOWHERE, *ANSWERS, *_ELSEWHERE)
+URLS: Final = ("chain", GOOD, *_SERVED, "kept", *ANSWERS, *_ELSEWHERE)
 
 
 def _kept(scope: str, certificate: str) -> str:
@@ -179,9 +177,6 @@ class Certificates:
         if kind in _SERVED:
             self._publish(path, _SERVED[kind](issued))
             return self._url(path)
-        if kind == NOWHERE:
-            # RFC 6761 6.4: a name that never resolves; the port is one that the system permits
-            return re.sub(r"://[^/:]+", "://nobody.invalid", self._url(path), count=1)
         if self._directory is not None:
             raise NotPublishedError(f'no x5u "{kind}" in a repository that is not the suite\'s')
         if kind in _ELSEWHERE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -31,7 +32,7 @@ class Lab:
 
     def __init__(self, directory: Path, reach: Reach | None = None) -> None:
         repository = reach.repository if reach else target.Repository()
-        host, _, port = repository.listen.rpartition(":")
+        host, _, port = _address(repository.listen).rpartition(":")
         self.network = Network(directory, (host, int(port), repository.name))
         published = Path(repository.directory) if repository.directory else None
         url: Callable[[str], str] | None = None
@@ -162,7 +163,7 @@ class Reached:
     def side(self, name: str) -> Side:
         found = self._reach.sign if name == "sign" else self._reach.verify
         assert found is not None
-        return found
+        return Side(*(_address(place) for place in (found.to, found.from_, found.callee)))
 
     def log(self) -> str:
         path = Path(self._reach.log_file) if self._reach.log_file else None
@@ -175,6 +176,12 @@ class Reached:
         if self._reach.certificate:
             return GOOD, x509.load_pem_x509_certificate(Path(self._reach.certificate).read_bytes())
         return self.lab.certificates.find(x5u)
+
+
+def _address(place: str) -> str:
+    """HOST or HOST:PORT with the address of the host: SIPp binds to addresses. Errors: OSError."""
+    host, colon, port = place.partition(":")
+    return socket.gethostbyname(host) + colon + port
 
 
 def _names(lab: Lab, directory: Path, here: str) -> dict[str, str]:

@@ -156,7 +156,7 @@ def test_header_field_by_name_number_and_comma(lab: tuple[Network, Certificates]
 def test_each_failing_url_is_a_new_one(lab: tuple[Network, Certificates]) -> None:
     """A failure that the system remembers would be no fetch."""
     certificates = lab[1]
-    for kind in ("fresh", "missing", "large", "closed", "silent", "nowhere"):
+    for kind in ("fresh", "missing", "large", "closed", "silent"):
         assert certificates.x5u(kind, "good") != certificates.x5u(kind, "good")
     assert certificates.x5u("chain", "good") == certificates.url("good")
 
@@ -165,6 +165,5 @@ def test_repository_elsewhere(lab: tuple[Network, Certificates], tmp_path: Path)
     certificates = Certificates(lab[0], lambda path: f"https://cr.example/{path}", tmp_path, elsewhere=True)
     assert certificates.x5u("chain", "expired") == "https://cr.example/expired.pem"
     assert (tmp_path / "expired.pem").read_bytes() == certificates["expired"].chain_pem
-    assert certificates.x5u("nowhere", "good").startswith("https://nobody.invalid/")
     with pytest.raises(NotPublishedError, match="slow"):
         certificates.x5u("slow", "good")
