@@ -44,14 +44,6 @@ def guarded(callback):
     return call
 
 
-def text(name):
-    """A pseudo-variable; nothing if it is no text."""
-    try:
-        return KSR.pv.get(name) or ""
-    except UnicodeDecodeError:
-        return ""
-
-
 def attestation():
     """What the inside says of the caller; what is no text is not said."""
     try:
@@ -171,8 +163,8 @@ class Edge:
     @guarded
     def ksr_reply(self):
         """Where verstat went into From, the caller gets back the From that it sent (RFC 3261 8.2.6.2)."""
-        sent = text("$T_req($fu)")
-        if sent and sent != text("$fu"):
+        sent = KSR.pv.get("$avp(stir_from)")
+        if sent is not None:
             KSR.pv.sets("$fu", sent)
 
     @guarded

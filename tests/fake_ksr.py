@@ -248,7 +248,6 @@ class FakeKsr:
         self.avp: dict[str, list[Any]] = {}
         """Octets are what a script copied from a message: they are decoded on reading."""
         self.transaction = (4711, -5)
-        self.sent_from_uri: bytes | None = None  # of the request that a response belongs to; None: of the message at hand
         self.tables = {
             "stirshaken": Table(initval=0),
             "stirshaken_credentials": Table(),
@@ -338,7 +337,6 @@ class FakeKsr:
             "$rm": message.method.encode(),
             "$ru": message.request_uri,
             "$fu": message.from_uri,
-            "$T_req($fu)": message.from_uri if self.sent_from_uri is None else self.sent_from_uri,
             "$tu": message.to_uri,
             "$tt": message.to_tag,
             "$ci": message.call_id,

@@ -136,7 +136,7 @@ class Calls:
             self.port.remove_asserted()
         from_uri = sip.without_verstat(request.from_uri)
         if from_uri != request.from_uri:
-            self.port.replace_from_uri(from_uri)
+            self.port.replace_from_uri(from_uri, request.from_uri)
         return True
 
     def tag_stripped(self, verstat: str) -> None:
@@ -156,7 +156,7 @@ class Calls:
         if values != request.asserted:
             self.port.replace_asserted(values)
         if from_uri != request.from_uri:
-            self.port.replace_from_uri(from_uri)
+            self.port.replace_from_uri(from_uri, request.from_uri)
 
     def _told(self, verstat: str, request: sip.Request, caller: sip.Party | None) -> tuple[tuple[str, ...], str]:
         """The P-Asserted-Identity values and the From URI that say `verstat` of the caller, and of nobody else."""

@@ -46,6 +46,7 @@ _RESULTS: Final = {
 _EPOCH: Final = "$shv(stirshaken)"
 _ATTEST: Final = "$avp(stir_attest)"
 _STRIPPED: Final = "$avp(stir_stripped)"
+_FROM: Final = "$avp(stir_from)"
 _PARKED_URLS: Final = "$avp(stir_parked)"
 # Script variables outlive their call: after an error they must not speak of an earlier one
 _INTERNAL_ERROR: Final[Mapping[str, str | int]] = {
@@ -103,8 +104,11 @@ class KamailioPort:
     def append_asserted(self, values: Sequence[str]) -> None:
         KSR.hdr.append(_asserted(values))
 
-    def replace_from_uri(self, uri: str) -> None:
+    def replace_from_uri(self, uri: str, sent: str) -> None:
         KSR.pv.sets("$fu", _for_a_header(uri))
+        # Once for a call, not once for each of its branches
+        if KSR.pv.get(_FROM) is None:
+            KSR.pv.sets(_FROM, _for_a_header(sent))
 
     def publish(self, results: Mapping[str, str | int]) -> None:
         for name, value in results.items():

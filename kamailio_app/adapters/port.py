@@ -30,7 +30,8 @@ class SipPort(Protocol):
     def append_asserted(self, values: Sequence[str]) -> None:
         """Put these P-Asserted-Identity values into a request whose own were taken away."""
 
-    def replace_from_uri(self, uri: str) -> None: ...
+    def replace_from_uri(self, uri: str, sent: str) -> None:
+        """Put another URI into From. `sent` is the one that came: the caller gets it back in the responses."""
 
     def publish(self, results: Mapping[str, str | int]) -> None:
         """Show results to the routing script."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -42,17 +43,21 @@ def calls_in(log: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def with_another(include: Path, directory: Path) -> Path:
-    """cfg/kamailio-exec.cfg, written into `directory`, with another file in the place of stirshaken.cfg: for comparisons.
+def with_another(include: Path | None, directory: Path) -> Path:
+    """cfg/kamailio-exec.cfg, written into `directory`, with another file in the place of stirshaken.cfg, or none: for
+    comparisons. A route STIR_* that is called and that the file lacks does nothing.
 
-    Errors: RuntimeError if it no longer includes that.
+    Errors: RuntimeError if it no longer includes stirshaken.cfg.
     """
     text, line = (ROOT / "cfg" / EXEC).read_text(), 'include_file "stirshaken.cfg"'
     if text.count(line) != 1:
         raise RuntimeError(f"{EXEC} has no line {line}, or several")
+    defined = re.findall(r"^route\[(\w+)\]", text + (include.read_text() if include else ""), re.MULTILINE)
+    missing = sorted({*re.findall(r"\broute\((STIR_\w+)\)", text)} - {*defined})
+    routing = text.replace(line, f'include_file "{include}"' if include else "#")
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{include.stem}-edge.cfg"
-    path.write_text(text.replace(line, f'include_file "{include}"'))
+    path = directory / f"{include.stem if include else 'relay'}-edge.cfg"
+    path.write_text("\n".join([routing, *(f"route[{name}] {{\n\treturn;\n}}\n" for name in missing)]))
     return path
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +36,7 @@ _CA_FILE = "[verification] ca_file"
 # No honest call names more signers whom nobody here ever heard of
 _MAX_FETCHES = 2
 _TLS_CA_FILE = "[x5u] x5u_tls_ca_file"
+_LENT_LONGER = 5  # seconds, beyond what a call waits for at most
 _ATTESTATIONS = {level.value: level for level in Attestation}
 
 
@@ -48,7 +49,7 @@ class Verified(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """A verification that needs credentials which are not at hand: these first, then those that are."""
+    """A verification that needs credentials which are not at hand."""
 
     urls: tuple[str, ...]
 
@@ -150,22 +151,30 @@ class Service:
                 credentials.update(self.fetch(missing[:_MAX_FETCHES]))
                 credentials.update((url, failure("x5u_refused", "too many URLs")) for url in missing[_MAX_FETCHES:])
             else:
-                # The call goes on in another process, which has to have the good ones too
-                known = [url for url, credential in credentials.items() if isinstance(credential, Credential)]
-                return Pending((*missing[:_MAX_FETCHES], *known))
+                self._lend(credentials, now)
+                return Pending(tuple(missing[:_MAX_FETCHES]))
         verification = sti_vs.conclude(examination, credentials, now=now)
         return Verified(verification, treatment(verification, self.settings.treatment), examination.caller)
+
+    def _lend(self, credentials: Mapping[str, Credential | StirError], now: float) -> None:
+        """The call goes on in another process, which has to find what is at hand here, should others have displaced it."""
+        ends = int(now) + int(self.settings.fetch.timeout) + _LENT_LONGER
+        for url, credential in credentials.items():
+            if isinstance(credential, Credential) and self._shared.get(url) is None:
+                fetched = Fetched(min(ends, credential.not_after), pem=credential.path_pem)
+                self._shared.put(url, fetched.to_text(), max(1, fetched.expires - int(now)))
 
     def obtain(self, urls: Iterable[str]) -> None:
         """Fetch those that are not at hand: another process may have been faster."""
         now = self._clock()
         if missing := [url for url in urls if self._at_hand(url, now) is None]:
-            self.fetch(missing)
+            self.fetch(missing[:_MAX_FETCHES])
 
     def fetch(self, urls: Iterable[str]) -> dict[str, Credential | StirError]:
         """Fetch credentials, remember them here and for the other processes. Waits for at most `fetch_timeout`."""
         if self._fetcher is None:
             self._fetcher = self._make_fetcher(self.settings.fetch)
+        epoch = self.accepted.epoch  # a reload meanwhile may change the verdict
         downloads = self._fetcher.fetch(urls)
         now = self._clock()
         results: dict[str, Credential | StirError] = {}
@@ -176,7 +185,7 @@ class Service:
                 credential = validate(download.octets, self.anchors, now)
             except StirError as error:
                 ends = int(now) + self.settings.negative_lifetime
-                fetched = Fetched(ends, token=error.token, epoch=self.accepted.epoch)
+                fetched = Fetched(ends, token=error.token, epoch=epoch)
                 results[url] = error
             else:
                 ends = int(now) + lifetime(download.cache_control, self.settings.lifetime)

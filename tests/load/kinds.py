@@ -37,6 +37,7 @@ class Kind:
     sees: tuple[str, str] = ("Subject", ".")
     identity: bool = False  # does the caller's INVITE carry an Identity?
     base: tuple[str, ...] = ()  # the kinds whose CPU time is what the same calls cost without STIR/SHAKEN
+    carrying: str = ""  # the kind that only relays what this one makes: against its base, what the size alone costs
     ours: str = ""  # of secsipid's kinds: our kind that does the same work
     chain: bool = False  # secsipid: certificate by x5u and its chain checked, not a key from a file
 
@@ -46,7 +47,9 @@ _IDENTITY: Final = ("Identity", "eyJ")
 KINDS: Final = (
     Kind("direct", "SIPp to SIPp, no edge", Way.DIRECT),
     Kind("relay", "relay", Way.OUTBOUND),
-    Kind("sign", "relay + signed by us", Way.OUTBOUND, Software.OURS, _IDENTITY, base=("relay",)),
+    Kind(
+        "sign", "relay + signed by us", Way.OUTBOUND, Software.OURS, _IDENTITY, base=("relay",), carrying="relay-identity"
+    ),
     Kind(
         "secsipid-sign",
         "relay + signed by secsipid",
@@ -54,6 +57,7 @@ KINDS: Final = (
         Software.SECSIPID,
         _IDENTITY,
         base=("relay",),
+        carrying="relay-identity",
         ours="sign",
     ),
     Kind("relay-identity", "relay, INVITE with Identity", Way.INBOUND, sees=_IDENTITY, identity=True),
@@ -97,3 +101,5 @@ KINDS: Final = (
     ),
 )
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
+# With several workers these are enough: what a worker more gives, and what two edges do
+PARALLEL: Final = ("relay", "sign", "verify", "both")

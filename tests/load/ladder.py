@@ -30,6 +30,11 @@ class Ladder:
         middle = _round((best + limit) / 2)
         return middle if best < middle < limit else None
 
+    def below(self, rate: float) -> float:
+        """The next lower rate; 0 below the floor."""
+        lower = _round(rate / (1 + self.precision))
+        return lower if self.floor <= lower < rate else 0
+
 
 def highest_clean(tried: Sequence[tuple[float, bool]]) -> float:
     """The highest clean rate below all that crossed a limit; 0 if there is none."""

@@ -30,12 +30,26 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Lengths:
+    """Seconds of the steps of a ladder, of the one that confirms its best rate and of those that compare CPU time, and how
+    often these are repeated."""
+
+    climb: float = 1.5
+    confirm: float = 8.0
+    compare: float = 2.0
+    repetitions: int = 3
+
+    def of(self, purpose: str) -> float:
+        return {"confirm": self.confirm, "compare": self.compare}.get(purpose, self.climb)
+
+
+@dataclass(frozen=True)
 class Step:
     """The figures of one step. Shares are of one core, of `machine_*` of all cores. KiB and counts are of all SIP workers."""
 
     kind: str
     workers: int
-    purpose: str  # "climb", or "half" of the highest clean rate
+    purpose: str  # "climb", "confirm" its best rate, "half" of that, "compare" CPU time with other kinds
     started_s: float  # since the beginning of the run
     seconds: float
     offered_per_s: float

@@ -5,37 +5,21 @@ What differs between ours, secsipid and plain relaying is the one file that kama
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from kamailio_app.lab.edge import EXEC, ROOT, Edge, free_port
+from kamailio_app.lab.edge import EXEC, ROOT, Edge, free_port, with_another
 from kamailio_app.lab.network import Network
 from tests.load.kinds import Kind, Software, Way
 
 HERE: Final = ROOT / "tests/load"
-INCLUDE: Final = 'include_file "stirshaken.cfg"'
 # A transaction stays for five seconds after its end: at thousands of calls a second that is more than the lab's 128
 SHARED_MEGABYTES: Final = 2048
 # Strict, so that a call which was not verified is a failed call and not a fast one
 STRICT: Final = {"failure_action": "reject", "require_identity": True}
 _CALLER, _CALLEE, _FIRST, _SECOND = 11, 12, 13, 14
-
-
-def without_ours(directory: Path, instead: str) -> Path:
-    """kamailio-exec.cfg with `instead` of tests/load in the place of stirshaken.cfg; a route that this has not does nothing."""
-    text = (ROOT / "cfg" / EXEC).read_text()
-    if text.count(INCLUDE) != 1:
-        raise RuntimeError(f"{EXEC} no longer has its one line {INCLUDE}")
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"edge-{instead}"
-    defined = set(re.findall(r"^route\[(\w+)\]", text + (HERE / instead).read_text(), re.MULTILINE))
-    missing = sorted(set(re.findall(r"\broute\((STIR_\w+)\)", text)) - defined)
-    stubs = [f"route[{name}] {{\n\treturn;\n}}\n" for name in missing]
-    path.write_text("\n".join([text.replace(INCLUDE, f'include_file "{HERE / instead}"'), *stubs]))
-    return path
 
 
 class System:
@@ -101,10 +85,13 @@ class System:
         return edge
 
     def _cfg(self, directory: Path) -> str:
-        files = {Software.NONE: "relay.cfg", Software.SECSIPID: "secsipid.cfg"}
-        if self.kind.software is Software.OURS:
-            return EXEC
-        return str(without_ours(directory, files[self.kind.software]))
+        match self.kind.software:
+            case Software.OURS:
+                return EXEC
+            case Software.NONE:
+                return str(with_another(None, directory))
+            case Software.SECSIPID:
+                return str(with_another(HERE / "secsipid.cfg", directory))
 
     def _secsipid(self, directory: Path) -> dict[str, str]:
         (directory / "cache").mkdir(parents=True)

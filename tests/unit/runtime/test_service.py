@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,20 @@ def test_each_missing_credential_is_named_once(host: Host) -> None:
     other = identity(jose={"x5u": OTHER}, parameters=f";info=<{OTHER}>")
     call = request(identity=(identity(), other, identity()))
     assert service.verify(call) == Pending((X5U, OTHER))
-    # The call goes on in another process, which may not have the one that is at hand here
     service.obtain([X5U])
-    assert service.verify(call) == Pending((OTHER, X5U))
+    assert service.verify(call) == Pending((OTHER,))
+
+
+def test_waiting_call_finds_what_was_at_hand_where_it_began(host: Host) -> None:
+    first, second = host.service(), host.service()
+    first.obtain([X5U])
+    del host.table.entries[X5U]  # another URL came to its place
+    other = identity(jose={"x5u": OTHER}, parameters=f";info=<{OTHER}>")
+    call = request(identity=(other, identity()))
+    assert first.verify(call) == Pending((OTHER,))
+    assert decided(second.verify(call, last_try=True)) == ""
+    host.clock.now = NOW + 60  # for this call, not for good
+    assert host.service().verify(CALL) == Pending((X5U,))
 
 
 def test_last_try_decides_with_what_is_there(host: Host) -> None:
@@ -350,6 +362,21 @@ def test_refusals_of_before_a_reload_are_forgotten_and_certificates_are_not(host
         service.accepted.epoch = 7
         assert service.verify(CALL) == Pending((X5U,))
         assert decided(service.verify(good)) == ""
+
+
+def test_refusal_of_a_fetch_that_a_reload_overtook_is_nobody_elses(host: Host) -> None:
+    host.web.answers[X5U] = Download(evil().service_provider().chain_pem, "")
+    first, second = host.service(), host.service()
+    second.accepted.epoch = 7
+    fetch = host.web.fetch
+
+    def overtaken(urls: Iterable[str]) -> dict[str, Download | StirError]:
+        first.accepted.epoch = 7
+        return fetch(urls)
+
+    host.web.fetch = overtaken  # type: ignore[method-assign]
+    first.obtain([X5U])
+    assert second.verify(CALL) == Pending((X5U,))
 
 
 def test_signer_that_is_a_trust_anchor_itself_is_shared_too(host: Host) -> None:
