@@ -32,14 +32,15 @@ def free_port(host: str = "127.0.0.1", kind: socket.SocketKind = socket.SOCK_DGR
 
 
 def calls_in(log: str) -> dict[str, dict[str, str]]:
-    """The line of each call in a log, by Call-ID: its words name=value."""
+    """The line of each call in a log, by Call-ID: its words name=value. A line that is still being written is left out."""
     found: dict[str, dict[str, str]] = {}
-    for line in log.splitlines():
+    for line in log.split("\n")[:-1]:
         for kind in ("sign", "verify"):
             _, mark, rest = line.partition(f"stirshaken: {kind} ")
             if mark:
                 words = dict(word.split("=", 1) for word in rest.partition(": ")[0].split() if "=" in word)
-                found[words["call-id"]] = {"kind": kind, **words}
+                if "call-id" in words:
+                    found[words["call-id"]] = {"kind": kind, **words}
     return found
 
 

@@ -25,6 +25,13 @@ class Answer:
     delay: float = 0.0
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that breaks off, or refuses our certificate, is what tests are about: nothing to print."""
+
+
 class Repository:
     """Serves `chains` (path without slash -> octets) as application/pem-certificate-chain; counts what was asked.
 
@@ -70,11 +77,10 @@ class Repository:
         certificate, key = directory / "web.pem", directory / "web.key"
         certificate.write_bytes(identity.chain_pem)
         key.write_bytes(identity.key_pem)
-        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._server = _Server((host, port), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property

@@ -19,6 +19,7 @@ _MESSAGE: Final = re.compile(
     r"^-{10,} \S+ (\d\d):(\d\d):(\d\d\.\d+)[^\n]*\n(?:UDP|TCP|TLS) message (sent|received) [^\n]*\n\n(.*?)(?=^-{10,} |\Z)",
     re.MULTILINE | re.DOTALL,
 )
+_FOLD: Final = re.compile(r"[ \t]*\n[ \t]+")  # RFC 3261 7.3.1: a line that begins with a space goes on with the one above
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def messages(trace: str) -> list[Message]:
     for hours, minutes, seconds, direction, traced in _MESSAGE.findall(trace):
         text = traced.replace("\r\n", "\n")
         head = text.partition("\n\n")[0]
-        start_line, *lines = head.split("\n")
+        start_line, *lines = _FOLD.sub(" ", head).split("\n")
         headers: dict[str, tuple[str, ...]] = {}
         for line in lines:
             name, colon, value = line.partition(":")

@@ -1,6 +1,7 @@
 """`make load`: what an edge does end to end, SIPp calling SIPp through it, up to the first limit.
 
-Without options: every kind of call, with 1 worker and with one per core, up to its highest clean rate. `--soak` holds one
+Without options: every kind of call with 1 worker, and some with one per core, up to the highest clean rate; then CPU time is
+compared. `--soak` holds one
 rate and watches memory; `--cold-cache` gives every call another certificate. Reports go into the output directory.
 """
 
@@ -25,14 +26,15 @@ from typing import Any, Final, NoReturn
 from kamailio_app.lab.edge import ROOT
 from kamailio_app.lab.network import Network
 from tests.load import cold, headline, publish, soak
-from tests.load.kinds import BY_NAME, KINDS
+from tests.load.kinds import BY_NAME, PARALLEL, Kind, Way
 from tests.load.ladder import Ladder
 from tests.load.page import Table, markdown_table
 from tests.load.report import Report
 from tests.load.run import Plan, Run
-from tests.load.step import Limits
+from tests.load.step import Lengths, Limits
 from tests.machine import machine, versions
 
+_PRECISION: Final = 0.2  # what a ladder finds is confirmed afterwards, and often lowered
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -64,10 +66,10 @@ def arguments() -> argparse.ArgumentParser:
         "--publish", action="store_true", help="copy the run in the output directory to figures/, fill the README"
     )
     parser.add_argument("--output", type=Path, default=ROOT / "build/load", help="directory of the reports")
-    parser.add_argument("--kinds", type=kinds, default=[kind.name for kind in KINDS], help=f"of {', '.join(BY_NAME)}")
+    parser.add_argument("--kinds", type=kinds, help=f"of {', '.join(BY_NAME)}")
     parser.add_argument("--workers", type=int, help="SIP workers of an edge, besides 1; default: as cores, with --cold-cache 1")
-    parser.add_argument("--seconds", type=float, default=1.5, help="length of a step")
-    parser.add_argument("--start", type=float, default=400, help="calls a second of the first step")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of a step of a ladder")
+    parser.add_argument("--start", type=float, default=800, help="calls a second of the first step")
     parser.add_argument("--p99", type=float, default=100.0, help="limit of the 99th percentile of INVITE to 200, in ms")
     parser.add_argument("--rate", type=float, default=100, help="calls a second of a soak")
     parser.add_argument("--cache-size", type=int, default=0, help="max_cache_size with --cold-cache; 0: N")
@@ -75,32 +77,40 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def throughput(options: argparse.Namespace, network: Network) -> None:
-    """Measure, write the report, print the headline."""
+def planned(names: list[str] | None, workers: int) -> dict[int, list[Kind]]:
+    """The kinds by the number of workers. With several only some of them unless they were asked for; never without an edge."""
+    plan = {1: [BY_NAME[name] for name in names or BY_NAME]}
+    if workers > 1:
+        plan[workers] = [kind for kind in map(BY_NAME.__getitem__, names or PARALLEL) if kind.way is not Way.DIRECT]
+    return plan
+
+
+def throughput(options: argparse.Namespace, network: Network) -> list[str]:
+    """Measure, write the report, print the headline. What a rate is, is no failure."""
     began = time.monotonic()
-    workers = [1] if options.quick else sorted({1, options.workers})
     plan = Plan(
-        kinds=[BY_NAME[name] for name in options.kinds],
-        workers=workers,
-        ladder=Ladder(start=50, ceiling=100) if options.quick else Ladder(start=options.start),
+        kinds=planned(options.kinds, 1 if options.quick else options.workers),
+        ladder=Ladder(start=50, ceiling=100) if options.quick else Ladder(start=options.start, precision=_PRECISION),
         limits=Limits(p99_ms=options.p99),
-        seconds=0.5 if options.quick else options.seconds,
+        lengths=Lengths(0.5, 0.5, 0.5, 1) if options.quick else Lengths(climb=options.seconds),
     )
     steps = Run(network, plan, tell).measure()
-    report = Report(**facts(), seconds=time.monotonic() - began, limits=plan.limits, steps=tuple(steps))
+    report = Report(**facts(), seconds=time.monotonic() - began, limits=plan.limits, lengths=plan.lengths, steps=tuple(steps))
     report.write(options.output)
     print("\n" + markdown_table(Table(headline.HEAD, [headline.cells(row) for row in headline.rows(steps)])))
+    return []
 
 
-def soaked(options: argparse.Namespace, network: Network) -> None:
-    soak.measure(options, network, tell, facts())
+def soaked(options: argparse.Namespace, network: Network) -> list[str]:
+    return soak.measure(options, network, tell, facts())
 
 
-def coldly(options: argparse.Namespace, network: Network) -> None:
-    cold.measure(options, network, tell, facts())
+def coldly(options: argparse.Namespace, network: Network) -> list[str]:
+    return cold.measure(options, network, tell, facts())
 
 
-_MODES: Final[tuple[tuple[str, Callable[[argparse.Namespace, Network], None]], ...]] = (
+# Each returns what is wrong, nothing if all is well
+_MODES: Final[tuple[tuple[str, Callable[[argparse.Namespace, Network], list[str]]], ...]] = (
     ("quick", throughput),
     ("soak", soaked),
     ("cold-cache", coldly),
@@ -125,7 +135,7 @@ def command() -> str:
 
 
 def main() -> int:
-    """The exit status. An interrupted run ends its processes and writes no report."""
+    """The exit status: 1 if a soak or cold calls went wrong. An interrupted run ends its processes and writes no report."""
     options = arguments().parse_args()
     if options.publish:
         return publish.main(options.output)
@@ -141,12 +151,14 @@ def main() -> int:
             stack.callback(_leave, directory, options.output / "files" if options.keep else None)
             network = stack.enter_context(Network(directory))
             os.environ["SSL_CERT_FILE"] = str(network.ca_file)  # Go's way to be told the repository's root
-            measure(options, network)
+            wrong = measure(options, network)
     except KeyboardInterrupt:
         print("interrupted: no report", file=sys.stderr)
         return 130
     print(f"\nReport: {options.output}")
-    return 0
+    for words in wrong:
+        print(f"failed: {words}", file=sys.stderr)
+    return 1 if wrong else 0
 
 
 def _leave(directory: Path, keep: Path | None) -> None:

@@ -29,6 +29,7 @@ from tests.load.system import STRICT, System
 
 LADDER: Final = Ladder(start=25, ceiling=3200, floor=5, precision=0.15)
 STEP_SECONDS: Final = 3.0
+STEP: Final = "cold, step"  # the name of a phase
 SHARE: Final = 0.8  # of the highest clean rate: the pace of the certificates that the ladder left
 P99_MS: Final = 500.0  # later the caller repeats its INVITE
 _FRESH_SECONDS: Final = 30.0  # of calls that are signed at once: the last must still be fresh
@@ -90,8 +91,8 @@ class Cold:
     levels: tuple[Level, ...]
 
 
-def measure(options: argparse.Namespace, network: Network, tell: Callable[[str], None], facts: dict[str, Any]) -> None:
-    """Run it and write its report."""
+def measure(options: argparse.Namespace, network: Network, tell: Callable[[str], None], facts: dict[str, Any]) -> list[str]:
+    """Run it and write its report: what is wrong."""
     count, size = options.cold_cache, options.cache_size or options.cold_cache
     tell(f"making {count} certificates")
     with ManyCertificates(network, count) as repository:
@@ -112,6 +113,14 @@ def measure(options: argparse.Namespace, network: Network, tell: Callable[[str],
             )
             slowest = run.cold_ms
     write(cold, options.output, slowest)
+    return wrong(cold)
+
+
+def wrong(cold: Cold) -> list[str]:
+    """What makes it a failed run: no clean rate, or calls that failed after the steps, which go up to a limit."""
+    none = [] if cold.best_per_s else ["no rate of cold calls was clean"]
+    later = [phase for phase in cold.phases if phase.name != STEP and phase.failed]
+    return [*none, *(f"{phase.name}: {phase.failed} calls failed" for phase in later)]
 
 
 _X5U: Final = {"relax_x5u_private_addresses": True}
@@ -136,7 +145,7 @@ class _Run:
             # At least half of them for the long phase
             if self._unseen + calls > self.repository.count / 2:
                 break
-            phase = self._phase("cold, step", rate, self._fresh(calls))
+            phase = self._phase(STEP, rate, self._fresh(calls))
             tried.append((rate, phase.clean))
         best = highest_clean(tried)
         self._level("after the steps")
@@ -339,7 +348,7 @@ def _draw(cold: Cold, directory: Path, cold_ms: Sequence[float]) -> Plot:
     with mpl.rc_context(plots.STYLE):
         whole = plots.figure(9.5, 3.6)
         steps, shares = whole.subplots(1, 2)
-        climb = sorted((phase for phase in cold.phases if phase.name == "cold, step"), key=lambda phase: phase.offered_per_s)
+        climb = sorted((phase for phase in cold.phases if phase.name == STEP), key=lambda phase: phase.offered_per_s)
         for (label, name), colour in zip(plots.PERCENTILES, plots.SHADES, strict=True):
             drawn = [(phase.offered_per_s, getattr(phase, name)) for phase in climb if getattr(phase, name) is not None]
             steps.plot(

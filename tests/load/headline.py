@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from tests.load.kinds import BY_NAME, KINDS, Kind
-from tests.load.ladder import highest_clean
 from tests.load.step import Limit, Step, shown
 
 HEAD = (
@@ -20,6 +20,22 @@ HEAD = (
     "Added us",
     "Times ours",
 )
+ALL, WORKERS = "cpu_us_per_call", "workers_cpu_us_per_call"  # whose CPU time
+_SHARE = 0.75  # of the lowest best rate: there every kind is clean again, and idling is a small part of a call
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure that was measured several times."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread | None:
+        """None of nothing."""
+        return cls(median(values), min(values), max(values)) if values else None
 
 
 @dataclass(frozen=True)
@@ -31,23 +47,29 @@ class Row:
     best: float
     limit: Limit
     half: Step | None
-    cpu: float | None  # at the common rate
-    added: float | None = None
-    times_ours: float | None = None
+    cpu: Spread | None = None
+    added: Spread | None = None
+    times_ours: Spread | None = None
+
+
+def best(steps: Sequence[Step], kind: str, workers: int) -> float:
+    """The highest clean rate that was confirmed; 0 if none was."""
+    return max((step.offered_per_s for step in _own(steps, kind, workers, "confirm") if step.clean), default=0)
+
+
+def rate_to_compare(steps: Sequence[Step], workers: int, kinds: Sequence[str]) -> float | None:
+    """A rate for all of these kinds; None if none of them had a clean step."""
+    rates = [rate for kind in kinds if (rate := best(steps, kind, workers))]
+    return float(f"{min(rates) * _SHARE:.2g}") if rates else None
 
 
 def common_rate(steps: Sequence[Step], workers: int) -> float | None:
-    """The highest rate at which every kind with an edge had a clean step: there CPU time per call is comparable."""
-    climbs = [step for step in steps if step.workers == workers and step.kind != "direct"]
-    clean = [
-        {step.offered_per_s for step in climbs if step.kind == name and step.clean} for name in {step.kind for step in climbs}
-    ]
-    shared = set.intersection(*clean) if clean else set()
-    return max(shared, default=None)
+    """The rate at which CPU time was compared."""
+    return next((step.offered_per_s for step in steps if step.purpose == "compare" and step.workers == workers), None)
 
 
 def rows(steps: Sequence[Step]) -> list[Row]:
-    """The rows in the order of the kinds."""
+    """The rows in the order of the kinds: what climbed a ladder, or was compared."""
     found = []
     for kind in KINDS:
         for workers in sorted({step.workers for step in steps if step.kind == kind.name}):
@@ -56,39 +78,62 @@ def rows(steps: Sequence[Step]) -> list[Row]:
 
 
 def _row(steps: Sequence[Step], kind: Kind, workers: int) -> Row:
-    own = [step for step in steps if step.kind == kind.name and step.workers == workers]
-    climb = [step for step in own if step.purpose == "climb"]
-    best = highest_clean(final(climb))
-    above = [step for step in climb if step.offered_per_s > best and not step.clean]
+    reached = best(steps, kind.name, workers)
+    climb = _own(steps, kind.name, workers, "climb", "confirm")
+    # Of a rate that was tried twice the second time
+    last = {(step.offered_per_s, step.purpose): step for step in climb}.values()
+    above = [step for step in last if step.offered_per_s > reached and not step.clean]
     limit = min(above, key=lambda step: step.offered_per_s).limit if above else Limit.NONE
-    half = next((step for step in own if step.purpose == "half"), None)
-    cpu, added = _cpu(steps, kind.name, workers), _added(steps, kind, workers)
-    ours = _added(steps, BY_NAME[kind.ours], workers) if kind.ours else None
-    times = added / ours if added is not None and ours else None
-    return Row(kind, workers, best, limit, half, cpu, added, times)
+    half = next(iter(_own(steps, kind.name, workers, "half")), None)
+    return Row(
+        kind,
+        workers,
+        reached,
+        limit,
+        half,
+        Spread.of(compared(steps, kind.name, workers)),
+        Spread.of(added(steps, kind, workers)),
+        Spread.of(times_ours(steps, kind, workers)),
+    )
 
 
-def final(climb: Sequence[Step]) -> list[tuple[float, bool]]:
-    """Each rate with whether it was clean in the end: a doubtful step is tried twice."""
-    return list({step.offered_per_s: step.clean for step in climb}.items())
+def _own(steps: Sequence[Step], kind: str, workers: int, *purposes: str) -> list[Step]:
+    return [step for step in steps if (step.kind, step.workers) == (kind, workers) and step.purpose in purposes]
 
 
-def _cpu(steps: Sequence[Step], name: str, workers: int) -> float | None:
-    rate = common_rate(steps, workers)
-    found = [
-        step.cpu_us_per_call
-        for step in steps
-        if (step.kind, step.workers, step.offered_per_s) == (name, workers, rate) and step.clean and name != "direct"
-    ]
-    return sum(found) / len(found) if found else None
+def compared(steps: Sequence[Step], kind: str, workers: int, whose: str = ALL) -> list[float]:
+    """CPU time per call, round by round."""
+    return [getattr(step, whose) for step in _own(steps, kind, workers, "compare") if step.clean]
 
 
-def _added(steps: Sequence[Step], kind: Kind, workers: int) -> float | None:
-    own, bases = _cpu(steps, kind.name, workers), [_cpu(steps, base, workers) for base in kind.base]
-    known = [base for base in bases if base is not None]
-    if own is None or not bases or len(known) < len(bases):
-        return None
-    return own - sum(known)
+def added(steps: Sequence[Step], kind: Kind, workers: int, whose: str = ALL) -> list[float]:
+    """Against the kind's bases of the same round."""
+    bases = [compared(steps, base, workers, whose) for base in kind.base]
+    rounds = zip(compared(steps, kind.name, workers, whose), *bases, strict=False)
+    return [own - sum(rest) for own, *rest in rounds] if bases else []
+
+
+def carrying(steps: Sequence[Step], kind: Kind, workers: int, whose: str = ALL) -> list[float]:
+    """What the same relaying costs more if the INVITE brings an Identity along."""
+    if not kind.carrying:
+        return []
+    pair = [compared(steps, name, workers, whose) for name in (kind.carrying, *kind.base)]
+    return [larger - smaller for larger, smaller in zip(*pair, strict=False)]
+
+
+def times_ours(steps: Sequence[Step], kind: Kind, workers: int) -> list[float]:
+    """What it adds, as a multiple of what ours adds in the same round."""
+    if not kind.ours:
+        return []
+    pairs = zip(added(steps, kind, workers), added(steps, BY_NAME[kind.ours], workers), strict=False)
+    return [own / ours for own, ours in pairs if ours > 0]
+
+
+def spread(figure: Spread | None, digits: int = 0) -> str:
+    """Median and, in brackets, lowest to highest."""
+    if figure is None:
+        return ""
+    return f"{figure.median:.{digits}f} ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
 
 
 def cells(row: Row) -> list[str]:
@@ -100,7 +145,7 @@ def cells(row: Row) -> list[str]:
         row.limit or "not met",
         shown(row.half.p50_ms) if row.half else "",
         shown(row.half.p99_ms) if row.half else "",
-        "" if row.cpu is None else f"{row.cpu:.0f}",
-        "" if row.added is None else f"{row.added:.0f}",
-        "" if row.times_ours is None else f"{row.times_ours:.2f}",
+        spread(row.cpu),
+        spread(row.added),
+        spread(row.times_ours, 2),
     ]

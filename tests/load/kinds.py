@@ -47,9 +47,7 @@ _IDENTITY: Final = ("Identity", "eyJ")
 KINDS: Final = (
     Kind("direct", "SIPp to SIPp, no edge", Way.DIRECT),
     Kind("relay", "relay", Way.OUTBOUND),
-    Kind(
-        "sign", "relay + signed by us", Way.OUTBOUND, Software.OURS, _IDENTITY, base=("relay",), carrying="relay-identity"
-    ),
+    Kind("sign", "relay + signed by us", Way.OUTBOUND, Software.OURS, _IDENTITY, base=("relay",), carrying="relay-identity"),
     Kind(
         "secsipid-sign",
         "relay + signed by secsipid",

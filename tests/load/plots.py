@@ -13,7 +13,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tests.load import headline
 from tests.load.kinds import BY_NAME, KINDS, Software
-from tests.load.ladder import highest_clean
 from tests.load.page import Plot
 from tests.load.step import Step
 
@@ -51,7 +50,8 @@ def draw(directory: Path, steps: Sequence[Step]) -> list[Plot]:
 
 
 def _latency(directory: Path, steps: Sequence[Step], workers: int) -> Plot:
-    kinds = [kind for kind in KINDS if any(step.kind == kind.name and step.workers == workers for step in steps)]
+    climbs = {step.kind for step in steps if step.workers == workers and step.purpose == "climb"}
+    kinds = [kind for kind in KINDS if kind.name in climbs]
     columns = min(3, len(kinds))
     lines = -(-len(kinds) // columns)
     with mpl.rc_context(STYLE):
@@ -60,7 +60,7 @@ def _latency(directory: Path, steps: Sequence[Step], workers: int) -> Plot:
         flat = [each for line in axes for each in line]
         for ax, kind in zip(flat, kinds, strict=False):
             own = [step for step in steps if step.kind == kind.name and step.workers == workers and step.purpose == "climb"]
-            _panel(ax, sorted(own, key=lambda step: step.offered_per_s))
+            _panel(ax, sorted(own, key=lambda step: step.offered_per_s), headline.best(steps, kind.name, workers))
             ax.set_title(kind.title.replace(": ", ":\n"), fontsize=9, loc="left")
         for ax in flat[len(kinds) :]:
             ax.set_visible(False)
@@ -78,7 +78,7 @@ def _latency(directory: Path, steps: Sequence[Step], workers: int) -> Plot:
     )
 
 
-def _panel(ax: Axes, steps: Sequence[Step]) -> None:
+def _panel(ax: Axes, steps: Sequence[Step], best: float) -> None:
     # Of a rate that was tried twice the second
     steps = [step for step in {step.offered_per_s: step for step in steps}.values() if step.p99_ms is not None]
     if not steps:
@@ -91,7 +91,6 @@ def _panel(ax: Axes, steps: Sequence[Step]) -> None:
     bad = [step for step in steps if not step.clean]
     ax.plot([s.offered_per_s for s in clean], [s.p99_ms or 0 for s in clean], "o", color=SHADES[2], markersize=3.5)
     ax.plot([s.offered_per_s for s in bad], [s.p99_ms or 0 for s in bad], "x", color="#c1272d", markersize=6)
-    best = highest_clean(headline.final(steps))
     if best:
         ax.axvline(best, color="#1b7f5c", linewidth=1, linestyle="--", label="highest clean")
     ax.set_xscale("log")
@@ -111,16 +110,20 @@ def _cpu(directory: Path, steps: Sequence[Step]) -> list[Plot]:
         ax = whole.subplots()
         places = range(len(rows), 0, -1)
         for place, row in zip(places, rows, strict=True):
-            cpu, added = row.cpu or 0.0, max(row.added or 0.0, 0.0)
+            assert row.cpu is not None
+            cpu, added = row.cpu.median, max(row.added.median, 0.0) if row.added else 0.0
             ax.barh(place, cpu - added, color="#c9cdd6", height=0.72)
             ax.barh(place, added, left=cpu - added, color=COLOURS[row.kind.software], height=0.72)
-            ax.text(cpu, place, f" {cpu:.0f}" + (f" (+{row.added:.0f})" if row.added is not None else ""), va="center")
+            ax.plot([row.cpu.low, row.cpu.high], [place, place], color="#20242c", linewidth=1)
+            ax.text(row.cpu.high, place, f" {cpu:.0f}" + (f" (+{row.added.median:.0f})" if row.added else ""), va="center")
         ax.set_yticks(list(places), [f"{row.kind.title}, {row.workers} w." for row in rows])
-        ax.set_xlabel("CPU microseconds per call, all processes of the edges; coloured: added to relaying")
+        ax.set_xlabel(
+            "CPU microseconds per call, all processes of the edges; coloured: added to relaying; line: lowest to highest"
+        )
         ax.margins(x=0.12)
         ax.grid(visible=False, axis="y")
         save(whole, directory / "cpu.png")
-    return [Plot("cpu.png", "CPU time per call at the highest rate that all kinds with as many workers did cleanly")]
+    return [Plot("cpu.png", "CPU time per call at the rate where it was compared: medians")]
 
 
 def _memory(directory: Path, steps: Sequence[Step]) -> Plot:
@@ -131,7 +134,9 @@ def _memory(directory: Path, steps: Sequence[Step]) -> Plot:
         shades = mpl.colormaps["tab10"]
         for number, kind in enumerate(kind for kind in KINDS if kind.name != "direct"):
             for workers, dash in dashes.items():
-                own = [step for step in steps if step.kind == kind.name and step.workers == workers]
+                own = [
+                    step for step in steps if (step.kind, step.workers) == (kind.name, workers) and step.purpose != "compare"
+                ]
                 if not own:
                     continue
                 ax.plot(

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.load import headline, plots
+from tests.load.kinds import Kind
 from tests.load.page import Block, Heading, Page, Plot, Table, Text, markdown_table
-from tests.load.step import Limit, Limits, Step, shown
+from tests.load.step import Lengths, Limit, Limits, Step, shown
 
 TITLE: Final = "Throughput of a SIP edge with STIR/SHAKEN, end to end"
 JSON, CSV = "report.json", "steps.csv"
@@ -21,9 +22,19 @@ _MEANING: Final = (
     "the calls were answered within {p99_ms:g} ms, and at least {achieved:.0%} of the offered rate was achieved. Whose "
     "limit a step met: the load generator's if a SIPp had no time left, the system's if its workers had none, other "
     "processes' if these took more than a tenth of the cores, the machine's if all cores were busy, else of whoever's "
-    "socket lost datagrams to a burst. Added CPU: all processes of the edges, less what the same relaying costs without "
-    "STIR/SHAKEN (of two edges: relay plus relay with Identity). Times ours: what secsipid adds against what we add for the "
-    "same work."
+    "socket lost datagrams to a burst."
+)
+_LENGTHS: Final = (
+    "A step of a ladder has {climb:g} s of calls. The highest clean rate is one that was clean for {confirm:g} s as well; if "
+    "it was not, a lower one was confirmed. A finished transaction stays in memory for 5 s."
+)
+_COMPARED: Final = (
+    "All kinds at one rate, {repetitions} times {compare:g} s each. Their edges live side by side, are warm and take turns, so "
+    "that a change of the machine meets all of them. Median (lowest to highest). CPU time is that of all processes of the "
+    "edges, from the scheduler. Added: less what the same relaying costs without STIR/SHAKEN in the same round (of two edges: "
+    "relay plus relay with Identity). Carrying the Identity: what relaying costs more if the INVITE brings an Identity along, "
+    "which is in what signing adds. Times ours: what secsipid adds against what we add for the same work. SIP workers: their "
+    "part alone, without timers, processes that fetch, and the rest."
 )
 _COLUMNS_MEAN: Final = (
     "CPU us: of all processes of the edges, and of their SIP workers, per call. Worker, Caller, Callee: CPU time as a share of "
@@ -43,6 +54,7 @@ class Report:
     machine: dict[str, str]
     versions: dict[str, str]
     limits: Limits
+    lengths: Lengths
     steps: tuple[Step, ...]
 
     def write(self, directory: Path) -> None:
@@ -57,7 +69,8 @@ class Report:
         """From report.json."""
         members: dict[str, Any] = json.loads(path.read_text())
         steps = tuple(Step(**{**step, "limit": Limit(step["limit"])}) for step in members["steps"])
-        return cls(**{**members, "steps": steps, "limits": Limits(**members["limits"])})
+        members = {**members, "steps": steps, "limits": Limits(**members["limits"]), "lengths": Lengths(**members["lengths"])}
+        return cls(**members)
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
@@ -79,6 +92,29 @@ def _headline(report: Report) -> Table:
     return Table(headline.HEAD, [headline.cells(row) for row in headline.rows(report.steps)])
 
 
+def _compared(report: Report) -> list[Block]:
+    """CPU time of all processes and of the SIP workers alone."""
+    lines = []
+    for row in headline.rows(report.steps):
+        if row.cpu is None:
+            continue
+        figures = [
+            headline.spread(headline.Spread.of(measured(report.steps, row.kind, row.workers, whose)))
+            for measured in (_cpu, headline.added, headline.carrying)
+            for whose in (headline.ALL, headline.WORKERS)
+        ]
+        lines.append([row.kind.title, str(row.workers), f"{headline.common_rate(report.steps, row.workers):g}", *figures])
+    if not lines:
+        return []
+    head = ("Kind", "Workers", "Calls/s", "CPU us", "SIP workers", "Added us", "SIP workers", "Carrying us", "SIP workers")
+    text = _COMPARED.format(**asdict(report.lengths))
+    return [Heading("CPU time compared"), Text(text), Table(head, lines)]
+
+
+def _cpu(steps: Sequence[Step], kind: Kind, workers: int, whose: str) -> list[float]:
+    return headline.compared(steps, kind.name, workers, whose)
+
+
 def depends(report: Report) -> str:
     """One line: when, where, with what."""
     machine, versions = report.machine, report.versions
@@ -87,7 +123,7 @@ def depends(report: Report) -> str:
         for workers in sorted({step.workers for step in report.steps})
         if (rate := headline.common_rate(report.steps, workers))
     ]
-    compared = f" CPU time compared at {', '.join(rates)}." if rates else ""
+    compared = f" CPU time compared at {', '.join(rates)}: median (lowest to highest)." if rates else ""
     return (
         f"{report.date[:10]}, {machine['CPU']}, {machine['Cores']} cores shared by SIPp and the edges, "
         f"Kamailio {versions['Kamailio']}, Python {versions['Python in Kamailio']}, SIPp {versions['SIPp']}, "
@@ -102,6 +138,8 @@ def page(report: Report, drawn: Sequence[Plot]) -> Page:
         Text(depends(report)),
         *disturbed(report.steps),
         Text(_MEANING.format(**asdict(limits))),
+        Text(_LENGTHS.format(**asdict(report.lengths))),
+        *_compared(report),
     ]
     for plot in drawn:
         blocks.append(plot)
@@ -159,7 +197,7 @@ def steps_table(steps: Sequence[Step]) -> Table:
         _COLUMNS,
         [
             [
-                f"{step.kind}{' (half)' if step.purpose == 'half' else ''}",
+                step.kind if step.purpose == "climb" else f"{step.kind} ({step.purpose})",
                 f"{step.limit}: {step.crossed}" if step.crossed else "clean",
                 str(step.workers),
                 f"{step.offered_per_s:g}",

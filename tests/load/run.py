@@ -1,37 +1,39 @@
-"""One run: every kind of call with 1 and N workers climbs its ladder; the figures of each step."""
+"""One run: kinds of call with 1 and N workers climb their ladders, then CPU time is compared; the figures of each step."""
 
 from __future__ import annotations
 
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from kamailio_app.lab.network import Network
-from tests.load import identities
+from tests.load import headline, identities
 from tests.load.caller import Placed, place, settle
-from tests.load.kinds import Kind, Way
+from tests.load.kinds import BY_NAME, Kind, Way
 from tests.load.ladder import Ladder, highest_clean
-from tests.load.step import Limit, Limits, Step, blame, crossed, percentile, shown
+from tests.load.step import Lengths, Limit, Limits, Step, blame, crossed, percentile, shown
 from tests.load.system import System
 
 _WARM_RATE, _WARM_CALLS = 100.0, 50
 _PATIENCE: Final = 2  # steps of a ladder that are tried again
+_CONFIRMATIONS: Final = 4  # rates that are tried for longer, each lower than the one before
+_MORE_ROUNDS: Final = 2  # of the comparison, for steps that were not clean
 _DOUBTFUL: Final = (Limit.UNEXPLAINED, Limit.OTHERS)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured. `seconds`: length of a step."""
+    """What is measured: the kinds to compare, by the number of SIP workers."""
 
-    kinds: Sequence[Kind]
-    workers: Sequence[int]
+    kinds: Mapping[int, Sequence[Kind]]
     ladder: Ladder = field(default_factory=Ladder)
     limits: Limits = field(default_factory=Limits)
-    seconds: float = 2.0
+    lengths: Lengths = field(default_factory=Lengths)
 
 
 class Run:
@@ -41,37 +43,69 @@ class Run:
         self.network, self.plan, self.tell = network, plan, tell
         self.steps: list[Step] = []
         self._began = time.monotonic()
+        self._patience = 0
         self._numbers = itertools.count(1)
 
     def measure(self) -> list[Step]:
         """Everything of the plan."""
-        for kind in self.plan.kinds:
-            # Without an edge there are no workers
-            for workers in self.plan.workers[:1] if kind.way is Way.DIRECT else self.plan.workers:
+        for workers, kinds in self.plan.kinds.items():
+            for kind in kinds:
                 with System(self.network, kind, workers) as system:
                     self.climb(system)
+        for workers, kinds in self.plan.kinds.items():
+            self.compare(workers, kinds)
         return self.steps
 
     def climb(self, system: System) -> None:
-        """The ladder of one system, then a step at half of the highest clean rate."""
+        """The ladder of one system, a longer step that confirms its end, a step at half of that."""
         self.warm_up(system)
+        self._patience = _PATIENCE
         tried: list[tuple[float, bool]] = []
-        patience = _PATIENCE
         while (rate := self.plan.ladder.next_rate(tried)) is not None:
-            step = self.step(system, rate)
-            if step.limit in _DOUBTFUL and patience:  # once more: it may have been a moment of something else
-                patience -= 1
-                step = self.step(system, rate)
-            tried.append((rate, step.clean))
+            tried.append((rate, self._sure(system, rate, "climb")))
         best = highest_clean(tried)
+        for _ in range(_CONFIRMATIONS):
+            if not best or self._sure(system, best, "confirm"):
+                break
+            best = self.plan.ladder.below(best)
+        else:
+            best = 0
         if best:
             self.step(system, best / 2, "half")
 
-    def warm_up(self, system: System) -> None:
+    def _sure(self, system: System, rate: float, purpose: str) -> bool:
+        """Whether a step was clean; a doubtful one is tried once more: it may have been a moment of something else."""
+        step = self.step(system, rate, purpose)
+        if step.limit in _DOUBTFUL and self._patience:
+            self._patience -= 1
+            step = self.step(system, rate, purpose)
+        return step.clean
+
+    def compare(self, workers: int, kinds: Sequence[Kind]) -> None:
+        """CPU time at one rate: edges that live side by side take turns, so that a change of the machine meets all of them."""
+        kinds = [kind for kind in kinds if kind.way is not Way.DIRECT and headline.best(self.steps, kind.name, workers)]
+        rate = headline.rate_to_compare(self.steps, workers, [kind.name for kind in kinds])
+        if rate is None:
+            return
+        with ExitStack() as stack:
+            systems = [
+                stack.enter_context(System(self.network, kind, workers, name=f"cpu-{kind.name}-{workers}"))
+                for kind in with_bases(kinds)
+            ]
+            for system in systems:
+                self.warm_up(system, rate, max(1, round(rate * self.plan.lengths.compare)))
+            left = {system.kind.name: self.plan.lengths.repetitions for system in systems}
+            for number in range(self.plan.lengths.repetitions + _MORE_ROUNDS):
+                turn = number % len(systems)
+                for system in systems[turn:] + systems[:turn]:
+                    if left[system.kind.name]:
+                        left[system.kind.name] -= self.step(system, rate, "compare").clean
+
+    def warm_up(self, system: System, rate: float = _WARM_RATE, calls: int = _WARM_CALLS) -> None:
         """Certificates, caches and allocators. Errors: RuntimeError if a call fails: then nothing is worth measuring."""
         directory = system.directory / f"warm-up-{next(self._numbers)}"
-        placed = self._place(system, directory, _WARM_RATE, _WARM_CALLS)
-        if placed.counts.failed or placed.counts.succeeded != _WARM_CALLS:
+        placed = self._place(system, directory, rate, calls)
+        if placed.counts.failed or placed.counts.succeeded != calls:
             errors = directory / "caller/errors.log"
             said = errors.read_text("latin-1")[-1500:] if errors.exists() else ""
             raise RuntimeError(f"{system.kind.name}: {placed.counts}\n{said}\n{system.log()[-3000:]}")
@@ -79,7 +113,7 @@ class Run:
     def step(self, system: System, rate: float, purpose: str = "climb") -> Step:
         """Measure one step and keep it."""
         settle(system)
-        calls = max(1, round(rate * self.plan.seconds))
+        calls = max(1, round(rate * self.plan.lengths.of(purpose)))
         directory = system.directory / f"step-{next(self._numbers)}"
         began = time.monotonic() - self._began
         placed = self._place(system, directory, rate, calls)
@@ -99,6 +133,12 @@ class Run:
             url = self.network.repository.url("sp1234.pem")
             values = identities.identities(self.network.provider, itertools.repeat(url, calls))
         return place(system, directory, rate, calls, values=values)
+
+
+def with_bases(kinds: Sequence[Kind]) -> list[Kind]:
+    """The kinds and what they are compared with, in the order of all kinds."""
+    bases = [BY_NAME[name] for kind in kinds for name in (*kind.base, kind.carrying) if name]
+    return [kind for kind in BY_NAME.values() if kind in kinds or kind in bases]
 
 
 def figures(system: System, placed: Placed, rate: float, purpose: str, began: float) -> Step:
@@ -155,7 +195,8 @@ def judged(step: Step, limits: Limits) -> Step:
 def line(step: Step) -> str:
     """What a person watching sees of a step."""
     end = f"{step.limit}: {step.crossed}{f' ({step.causes})' if step.causes else ''}" if step.crossed else "clean"
+    purpose = "" if step.purpose == "climb" else step.purpose
     return (
-        f"{step.kind:<15} {step.workers} worker{'s' if step.workers > 1 else ' '} {step.offered_per_s:>7g}/s  "
+        f"{step.kind:<15} {purpose:<7} {step.workers} worker{'s' if step.workers > 1 else ' '} {step.offered_per_s:>7g}/s  "
         f"p50 {shown(step.p50_ms, 2):>7}  p99 {shown(step.p99_ms, 2):>8} ms  {step.cpu_us_per_call:6.0f} us/call  {end}"
     )

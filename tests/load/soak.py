@@ -17,6 +17,7 @@ from kamailio_app.lab.edge import Edge
 from kamailio_app.lab.network import Network
 from tests.load import files, meter, plots
 from tests.load.caller import callee, caller
+from tests.load.files import Counts
 from tests.load.kinds import BY_NAME
 from tests.load.page import Block, Heading, Page, Plot, Table, Text
 from tests.load.report import write_rows
@@ -74,12 +75,13 @@ class Soak:
     series: dict[str, tuple[int, ...]]
 
 
-def measure(options: argparse.Namespace, network: Network, tell: Callable[[str], None], facts: dict[str, Any]) -> None:
-    """Run it and write its report. Errors: RuntimeError if SIPp or an edge ends before its time."""
+def measure(options: argparse.Namespace, network: Network, tell: Callable[[str], None], facts: dict[str, Any]) -> list[str]:
+    """Run it and write its report: what is wrong. Errors: RuntimeError if SIPp or an edge ends before its time."""
     with System(network, BY_NAME["both"], options.workers) as system:
         soak = _run(system, options.rate, options.soak, tell, facts)
     write(soak, options.output)
     tell(Page("", [_table(judge(soak))]).markdown())
+    return wrong(soak)
 
 
 def _run(system: System, rate: float, duration: float, tell: Callable[[str], None], facts: dict[str, Any]) -> Soak:
@@ -109,6 +111,7 @@ def _run(system: System, rate: float, duration: float, tell: Callable[[str], Non
             last = calling.counts()
     if not samples:
         raise RuntimeError(f"no sample\n{calling.said()}")
+    complete(last, calls, calling.said())
     end = {**asdict(samples[-1]), "calls": last.created, "failed": last.created - last.succeeded}
     latency = {name: percentile(ordered, share) for name, share in _SHARES.items()}
     kept = {name: tuple(values) for name, values in series.items()}
@@ -121,6 +124,12 @@ def _run(system: System, rate: float, duration: float, tell: Callable[[str], Non
         samples=(*samples[:-1], Sample(**{**end, "retransmissions": last.retransmissions})),
         series=kept,
     )
+
+
+def complete(last: Counts, calls: int, said: str) -> None:
+    """Errors: RuntimeError if fewer calls were placed: whoever ends early has not soaked."""
+    if last.created < calls:
+        raise RuntimeError(f"{last.created} of {calls} calls were placed\n{said}")
 
 
 _SHARES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
@@ -188,6 +197,13 @@ def judge(soak: Soak) -> list[Judged]:
         line = slope(times, values[first:])
         found.append(Judged(name, line, verdict(line, LIMIT_KIB_PER_HOUR) if long_enough else Verdict.UNDECIDED))
     return found
+
+
+def wrong(soak: Soak) -> list[str]:
+    """What makes it a failed soak: calls that failed, memory that leaks."""
+    failed = soak.samples[-1].failed
+    leaks = [f"leak: {each.name}" for each in judge(soak) if each.verdict is Verdict.LEAK]
+    return [*([f"{failed} calls failed"] if failed else []), *leaks]
 
 
 def _table(judged: Sequence[Judged]) -> Table:

@@ -31,6 +31,11 @@ class Action:
     at: float = 0.0
     every: float = 0.0
 
+    @property
+    def stem(self) -> str:
+        """Of the files."""
+        return self.name or self.certificate
+
     @staticmethod
     def shorthand(value: object, _where: str) -> dict[str, object]:
         return {"do": value}
@@ -56,30 +61,30 @@ class Operated:
 
 
 def _add(system: Operated, action: Action) -> None:
-    system.certificates[action.certificate].write(system.edge.directory / "certs", action.name or action.certificate)
+    system.certificates[action.certificate].write(system.edge.directory / "certs", action.stem)
 
 
 def _remove(system: Operated, action: Action) -> None:
     for ending in ("key", "pem"):
-        (system.edge.directory / "certs" / f"{action.certificate}.{ending}").unlink()
+        (system.edge.directory / "certs" / f"{action.stem}.{ending}").unlink()
 
 
 def _mismatch(system: Operated, action: Action) -> None:
     """A pair whose key belongs to another certificate."""
     _add(system, action)
-    (system.edge.directory / "certs" / f"{action.certificate}.key").write_bytes(system.certificates["other-provider"].key_pem)
+    (system.edge.directory / "certs" / f"{action.stem}.key").write_bytes(system.certificates["other-provider"].key_pem)
 
 
 def _open_key(system: Operated, action: Action) -> None:
     """A good pair whose key everybody may read."""
     _add(system, action)
-    (system.edge.directory / "certs" / f"{action.certificate}.key").chmod(0o644)
+    (system.edge.directory / "certs" / f"{action.stem}.key").chmod(0o644)
 
 
 def _lonely_key(system: Operated, action: Action) -> None:
     """A key whose certificate was forgotten."""
     _add(system, action)
-    (system.edge.directory / "certs" / f"{action.certificate}.pem").unlink()
+    (system.edge.directory / "certs" / f"{action.stem}.pem").unlink()
 
 
 def _trust(system: Operated, action: Action) -> None:

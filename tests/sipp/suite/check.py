@@ -18,10 +18,10 @@ from tests.sipp.suite.scenario import Callee, Case, Headers, Signed
 from tests.sipp.suite.target import CAPABILITIES
 from tests.sipp.suite.trace import Sight, all_values
 
-_VERSTAT: Final = re.compile(r"verstat=([A-Za-z-]*)", re.IGNORECASE)
+_VERSTAT: Final = re.compile(r"verstat\s*=\s*([A-Za-z-]*)", re.IGNORECASE)
 # TS 24.229 7.2A.20: a parameter of the tel URI, or of the telephone number in the user part of a SIP URI
 _ON_NUMBER: Final = re.compile(
-    r"(?:sips?:(?:[+0-9]|%2B)[^@<>,]*?|tel:[^<>,\s]*?);verstat=([A-Za-z-]+)(?:;[^@<>,\s]*)?(?=@|>|,|$)", re.IGNORECASE
+    r"(?:sips?:(?:[+0-9]|%2B)[^@<>,]*?|tel:[^<>,\s]*?);verstat\s*=\s*([A-Za-z-]+)(?:;[^@<>,\s]*)?(?=@|>|,|$)", re.IGNORECASE
 )
 _ELSEWHERE: Final = ("to", "contact", "remote-party-id", "p-preferred-identity")
 

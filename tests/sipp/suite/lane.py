@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from kamailio_app.lab.edge import calls_in
-from tests.sipp.suite import identity, trace
+from tests.sipp.suite import identity, trace, whole
 from tests.sipp.suite.actions import ACTIONS, Action
 from tests.sipp.suite.certificates import NotPublishedError
 from tests.sipp.suite.check import Seen, check
@@ -180,14 +180,15 @@ class Lane:
         ACTIONS[action.do](operated, action)
 
     def _logged(self, work: Work, call_ids: list[str]) -> tuple[tuple[str, ...], dict[str, dict[str, str]] | None]:
-        """The system's lines about the calls; and the words of this project's line of each, awaited if one is expected."""
+        """The system's lines about the calls; and the words of this project's line of each. What is expected is awaited."""
         expect = work.case.expect
-        awaited = work.target.log and (expect.token is not None or expect.log)
+        awaited = call_ids if expect.token is not None or expect.log else []
         deadline = time.monotonic() + _LOG_SECONDS
         while True:
             log = self._system.log()
             words = calls_in(log)
-            if not awaited or all(call_id in words for call_id in call_ids) or time.monotonic() > deadline:
+            complete = all(call_id in words for call_id in awaited) and all(one.good for one in whole.said(expect.said, log))
+            if complete or not work.target.log or time.monotonic() > deadline:
                 break
             time.sleep(0.01)
         lines = tuple(line for line in log.splitlines() if any(call_id in line for call_id in call_ids))

@@ -16,9 +16,9 @@ _ACTORS: Final = ("caller", "system", "callee")
 _KINDS: Final = {"1": "provisional", "2": "final", "3": "redirect"}
 _IDENTITY: Final = re.compile(r"(?:identity|y)[ \t]*:", re.IGNORECASE)
 _STIR: Final = re.compile(
-    r"Reason[ \t]*:[ \t]*STIR|(?:P-Attestation|P-Origination|Date)[^:\n]*:|[^\n]*;\s*verstat=", re.IGNORECASE
+    r"Reason[ \t]*:[ \t]*STIR|(?:P-Attestation|P-Origination|Date)[^:\n]*:|[^\n]*;\s*verstat\s*=", re.IGNORECASE
 )
-_VERSTAT: Final = re.compile(r";\s*verstat=([\w-]{1,40})", re.IGNORECASE)
+_VERSTAT: Final = re.compile(r";\s*verstat\s*=\s*([\w-]{1,40})", re.IGNORECASE)
 _REASON: Final = re.compile(r"^Reason[ \t]*:[ \t]*STIR[^\n]*?cause=(\d{3})", re.IGNORECASE | re.MULTILINE)
 _PASSPORT: Final = re.compile(
     r"(?<![\w.-])([A-Za-z0-9_-]{2,8192})\.([A-Za-z0-9_-]{2,8192})\.[A-Za-z0-9_-]*(?:;([^,\n]{0,2048}))?"

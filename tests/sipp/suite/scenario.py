@@ -20,7 +20,7 @@ from tests.sipp.suite.target import CAPABILITIES, CHOICES, profiles
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SIDES: Final = ("sign", "verify")
-DATES: Final = ("near", "iat", "kept")
+DATES: Final = ("near", "kept")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]*")
 _ANSWER: Final = re.compile(r"[2-6][0-9]{2}( \S.*)?")
 
@@ -67,7 +67,7 @@ class Meanwhile:
 class Signed:
     """An Identity header that the system made; what is not said follows from the call. `origid`: a regular expression.
 
-    `date`: the Date header is "near" iat, "iat" itself, or "kept" as the caller sent it and near.
+    `date`: the Date header is "near" iat, or "kept" as the caller sent it and near.
     """
 
     attest: str = ""
@@ -104,7 +104,7 @@ class Callee:
 
 @dataclass(frozen=True)
 class Expect:
-    """What has to come of the call; what is not said is not looked at. Several `answer`s: any of them.
+    """What has to come of the call: `answer`, `callee` and one of `token`, `log` and `said`, at least. Several `answer`s: any.
 
     `said`: regular expression -> how often it stands in the system's log since its start. `asked`: how often the
     repository was asked for the certificates of the case's Identity headers.
@@ -244,8 +244,13 @@ def _check(scenario: Scenario, case: Case, where: str) -> None:
 
 
 def _check_expected(expect: Expect, where: str) -> None:
-    if expect == Expect():
-        raise ScenarioError(where, "nothing is expected")
+    # Both ends and the log, in every case: a call may come out right for the wrong reason
+    if not expect.answer:
+        raise ScenarioError(where, 'what the caller gets is not said: "expect.answer" is needed')
+    if expect.callee is None:
+        raise ScenarioError(where, 'what the callee gets is not said: "expect.callee" is needed, if only "nothing" or "once"')
+    if expect.token is None and not expect.log and not expect.said:
+        raise ScenarioError(where, 'what the log has is not said: one of "token", "log" and "said" is needed in "expect"')
     if expect.token:
         known(expect.token, FAILURES, "token", where)
     for answer in expect.answer:

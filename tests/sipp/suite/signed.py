@@ -106,9 +106,8 @@ def _moments(wanted: Signed, claims: dict[str, Any], sent: tuple[str, ...], date
         moments = [parsedate_to_datetime(date).timestamp() for date in dates]
     except ValueError:
         moments = []
-    near = 0 if wanted.date == "iat" else _NEAR
-    good = len(moments) == 1 and isinstance(iat, int) and abs(moments[0] - iat) <= near
-    expected = {"near": "one, near iat", "iat": f"one, iat itself: {iat}", "kept": f"{' | '.join(sent)}, near iat"}[wanted.date]
+    good = len(moments) == 1 and isinstance(iat, int) and abs(moments[0] - iat) <= _NEAR
+    expected = {"near": "one, near iat", "kept": f"{' | '.join(sent)}, near iat"}[wanted.date]
     got = " | ".join(dates) or "none"
     yield Finding("Date at the callee", expected, got, good and (wanted.date != "kept" or dates == sent))
 

@@ -55,10 +55,27 @@ def test_clean_phase(deviation: dict[str, Any], clean: bool) -> None:
     assert phase(**deviation).clean is clean
 
 
+def made(phases: tuple[Phase, ...], best: float = 50.0, levels: tuple[Level, ...] = ()) -> Cold:
+    return Cold("2026-11-23 12:00 UTC", "command", {}, {}, 2000, 2000, 1, best, phases, levels)
+
+
+@pytest.mark.parametrize(
+    ("deviation", "best", "words"),
+    [
+        ({}, 50.0, []),
+        ({"failed": 9}, 50.0, []),
+        ({}, 0.0, ["no rate of cold calls was clean"]),
+        ({"name": "cold, the rest", "failed": 9}, 50.0, ["cold, the rest: 9 calls failed"]),
+    ],
+)
+def test_run_without_clean_rate_or_with_failed_calls_is_wrong(deviation: dict[str, Any], best: float, words: list[str]) -> None:
+    assert cold.wrong(made((phase(**deviation),), best)) == words
+
+
 def test_report_has_tokens_and_the_most_calls_of_a_clean_phase(tmp_path: Path) -> None:
     phases = (phase(), phase(in_flight=900, failed=9, tokens={"x5u_timeout": 9}))
     levels = (Level("before the first call", 1, 2, 3.0, 4),)
-    run = Cold("2026-11-23 12:00 UTC", "command", {}, {}, 2000, 2000, 1, 50.0, phases, levels)
+    run = made(phases, levels=levels)
     cold.write(run, tmp_path, [1.0, 2.0, 30.0])
     text = (tmp_path / "report.md").read_text()
     assert "at most 7 calls waited at once" in text

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kamailio_app.lab.edge import EXEC, ROOT
+from kamailio_app.lab.edge import EXEC, ROOT, with_another
 from tests.load import identities, meter
 from tests.load.caller import pace
 from tests.load.cold import in_flight
 from tests.load.files import Answered, answered, statistics
-from tests.load.system import HERE, INCLUDE, processes, without_ours
+from tests.load.system import HERE, processes
 
 HEAD = "StartTime;TotalCallCreated;SuccessfulCall(C);FailedCall(C);FailedUnexpectedMessage(C);FailedMaxUDPRetrans(C);"
 HEAD += "Retransmissions(P);Retransmissions(C);\n"
@@ -71,14 +71,14 @@ def test_scenarios_have_the_places_that_kinds_replace() -> None:
     assert callee.count("Subject:") == callee.count('regexp="."') == 1
 
 
-def test_other_software_gets_the_same_routing(tmp_path: Path) -> None:
-    original = (ROOT / "cfg" / EXEC).read_text()
-    for name in ("relay.cfg", "secsipid.cfg"):
-        text = without_ours(tmp_path, name).read_text()
-        assert text.replace(f'include_file "{HERE / name}"', INCLUDE).startswith(original)
-        defined = re.findall(r"^route\[(\w+)\]", text + (HERE / name).read_text(), re.MULTILINE)
-        assert set(re.findall(r"\broute\((\w+)\)", text)) <= set(defined)
-        assert len(defined) == len(set(defined))
+@pytest.mark.parametrize("instead", [None, HERE / "secsipid.cfg", ROOT / "tests/sipp/targets/secsipid.cfg"])
+def test_other_software_gets_the_same_routing(tmp_path: Path, instead: Path | None) -> None:
+    line = 'include_file "stirshaken.cfg"'
+    original, text = (ROOT / "cfg" / EXEC).read_text(), with_another(instead, tmp_path).read_text()
+    assert text.startswith(original.replace(line, f'include_file "{instead}"' if instead else "#"))
+    defined = re.findall(r"^route\[(\w+)\]", text + (instead.read_text() if instead else ""), re.MULTILINE)
+    assert set(re.findall(r"\broute\((\w+)\)", text)) <= set(defined)
+    assert len(defined) == len(set(defined))
 
 
 def test_rate_as_sipp_takes_it() -> None:

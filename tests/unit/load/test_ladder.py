@@ -43,3 +43,7 @@ def test_ladder_gives_up_at_its_floor() -> None:
 
 def test_a_clean_step_above_a_crossed_one_does_not_count() -> None:
     assert highest_clean([(100, True), (200, False), (400, True)]) == 100
+
+
+def test_rate_below_is_a_step_of_the_precision_lower() -> None:
+    assert [Ladder().below(rate) for rate in (800, 1000, 11, 10)] == [710, 880, 0, 0]

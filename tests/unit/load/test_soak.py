@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.load import soak
 from tests.load.__main__ import duration
+from tests.load.files import Counts
 from tests.load.slope import Verdict
 from tests.load.soak import Sample, Soak
 
@@ -41,6 +43,21 @@ def test_report_names_what_leaks(tmp_path: Path) -> None:
     assert "signing: timer" not in text
     assert (tmp_path / "samples.csv").read_text().count("\n") == 202
     assert "data:image/png" in (tmp_path / "report.html").read_text()
+
+
+def test_leak_and_failed_calls_are_wrong() -> None:
+    assert soak.wrong(made(14400, 0)) == []
+    assert soak.wrong(made(90, 2000)) == []
+    assert soak.wrong(made(14400, 2000))[0] == "leak: all processes, anonymous"
+    whole = made(14400, 0)
+    failed = replace(whole, samples=(*whole.samples[:-1], replace(whole.samples[-1], failed=3)))
+    assert soak.wrong(failed) == ["3 calls failed"]
+
+
+def test_soak_that_ends_early_is_an_error() -> None:
+    soak.complete(Counts(100, 99, 1, 0, {}), 100, "")
+    with pytest.raises(RuntimeError, match="99 of 100 calls were placed\nits words"):
+        soak.complete(Counts(99, 99, 0, 0, {}), 100, "its words")
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("4h", 14400), ("1.5h", 5400)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -11,18 +12,22 @@ import pytest
 from lxml import etree
 
 from tests.sipp.suite import scenario, target
-from tests.sipp.suite.actions import Action
-from tests.sipp.suite.identity import Recipe
+from tests.sipp.suite.actions import ACTIONS, Action
+from tests.sipp.suite.certificates import URLS
+from tests.sipp.suite.identity import SPELLINGS, Recipe
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_FLOWS = sorted(scenario.ROOT.rglob("*.xml"))
+_LOAD = scenario.ROOT.parent / "load"
+_OURS = sorted(scenario.ROOT.rglob("*.xml"))
+_FLOWS = [*_OURS, *sorted(_LOAD.glob("*.xml"))]
+_README = (scenario.ROOT / "README.md").read_text()
 _FOLDERS = sorted(path.parent for path in scenario.ROOT.glob("*/scenario.toml"))
 
 
 def _name(path: Path) -> str:
-    return str(path.relative_to(scenario.ROOT))
+    return str(path.relative_to(scenario.ROOT.parent))
 
 
 @pytest.mark.parametrize("path", _FLOWS, ids=_name)
@@ -39,6 +44,9 @@ def test_dtd_refuses_what_sipp_does_not_know(tmp_path: Path) -> None:
         "<scenario><recieve/></scenario>",
         "<scenario><recv respone='200'/></scenario>",
         "<scenario><label/></scenario>",
+        # SIPp's own DTD knows no such attribute, though SIPp does
+        "<scenario><recv request='BYE'><action><ereg regexp='.' search_in='msg' check_it_inverse='true' assign_to='1'/>"
+        "</action></recv></scenario>",
     ):
         assert not dtd.validate(etree.fromstring(text))
     assert dtd.validate(etree.fromstring("<scenario><recv response='200'/></scenario>"))
@@ -63,18 +71,19 @@ def test_profile_is_read(name: str) -> None:
     assert target.profile(name).title
 
 
-def test_every_folder_with_a_flow_of_its_own_is_a_scenario() -> None:
-    own = {path.parent for path in _FLOWS if path.parent.name != "call"}
-    assert own <= set(_FOLDERS)
+def test_every_flow_is_that_of_a_case() -> None:
+    cases = [(found, case.flow) for found in scenario.find() for case in found.cases]
+    used = {found.flow(name) for found, flow in cases for name in (flow.caller, flow.callee)}
+    assert used == set(_OURS)
 
 
 @pytest.mark.parametrize("name", ["verify-iat-stale/scenario.toml", "targets/kamailio-exec.toml"])
 def test_readme_shows_the_file_as_it_is(name: str) -> None:
-    assert f"```toml\n{(scenario.ROOT / name).read_text()}```" in (scenario.ROOT / "README.md").read_text()
+    assert f"```toml\n{(scenario.ROOT / name).read_text()}```" in _README
 
 
 def test_targets_and_reach_in_the_readme_are_read(tmp_path: Path) -> None:
-    blocks = (scenario.ROOT / "README.md").read_text().split("```toml\n")[1:]
+    blocks = _README.split("```toml\n")[1:]
     (reach,) = [block.partition("```")[0] for block in blocks if "[reach]" in block]
     path = tmp_path / "sbc.toml"
     path.write_text(reach)
@@ -90,6 +99,33 @@ def test_targets_and_reach_in_the_readme_are_read(tmp_path: Path) -> None:
     ids=lambda kind: str(kind.__name__),
 )
 def test_every_key_of_a_scenario_stands_in_the_readme(kind: type[DataclassInstance]) -> None:
-    text = (scenario.ROOT / "README.md").read_text()
     names = [field.name.rstrip("_") for field in fields(kind)]
-    assert [name for name in names if not re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", text)] == []
+    assert [name for name in names if not re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", _README)] == []
+
+
+def _cells(head: str) -> set[str]:
+    """The names in code in the first column of the README's table with that head."""
+    table = _README.partition(f"\n{head}\n")[2].partition("\n\n")[0]
+    return {name.strip('"') for row in table.splitlines()[1:] for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
+
+
+def test_x5u_actions_and_spellings_in_the_readme_are_those_of_the_suite() -> None:
+    assert _cells("| `x5u` | what stands there |") == set(URLS)
+    assert _cells("| action | takes | |") == set(ACTIONS)
+    (row,) = re.findall(r"^\| `spelling` \| (.*)\|$", _README, re.MULTILINE)
+    assert set(re.findall(r'`"([^"`]+)"`', row)) == set(SPELLINGS)
+
+
+def test_tables_and_choices_that_the_readme_names_exist() -> None:
+    named = re.findall(r"`([A-Z]+)` in `suite/(\w+)\.py`", _README)
+    assert named
+    for table, module in named:
+        assert getattr(importlib.import_module(f"tests.sipp.suite.{module}"), table)
+    for name, values in target.CHOICES.items():
+        assert f"`{name}`" in _README
+        assert all(f'`"{value}"`' in _README for value in values)
+
+
+def test_every_choice_has_a_case_for_each_of_its_values() -> None:
+    chosen = {pair for found in scenario.find() for case in found.cases for pair in case.choice.items()}
+    assert chosen == {(name, value) for name, values in target.CHOICES.items() for value in values}

@@ -95,9 +95,26 @@ def test_mistake_is_told_with_a_hint(tmp_path: Path, old: str, new: str, hint: s
     assert "scenario.toml" in str(error.value)
 
 
-def test_case_that_expects_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match="nothing is expected"):
-        read(tmp_path, 'title = "T"\nclauses = ["RFC"]\nside = "sign"\n[[case]]\n')
+@pytest.mark.parametrize(
+    ("expected", "hint"),
+    [
+        ("", '"expect.answer" is needed'),
+        ('token = ""\ncallee = "once"', '"expect.answer" is needed'),
+        ('answer = "200"\ntoken = ""', '"expect.callee" is needed'),
+        ('answer = "200"\ncallee = "once"', '"token", "log" and "said"'),
+    ],
+)
+def test_case_that_leaves_an_end_or_the_log_out_is_refused(tmp_path: Path, expected: str, hint: str) -> None:
+    with pytest.raises(ScenarioError, match=hint):
+        read(tmp_path, f'title = "T"\nclauses = ["RFC"]\nside = "sign"\n[expect]\n{expected}\n[[case]]\n')
+
+
+@pytest.mark.parametrize("log", ['token = ""', 'log = { attest = "A" }', 'said = { "refused" = 0 }'])
+def test_answer_callee_and_one_of_the_log_are_enough(tmp_path: Path, log: str) -> None:
+    (case,) = read(
+        tmp_path, f'title="T"\nclauses=["RFC"]\nside="sign"\n[expect]\nanswer="200"\ncallee="once"\n{log}\n[[case]]\n'
+    ).cases
+    assert case.expect.callee == scenario.Callee()
 
 
 def test_pattern_that_fits_nothing_is_an_error() -> None:

@@ -1,0 +1,41 @@
+"""What the documents promise is there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+_LINK: Final = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+
+
+def documents() -> list[str]:
+    skipped = {".venv", "build", "results", ".pytest_cache"}
+    return sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.md") if not skipped & set(path.relative_to(ROOT).parts))
+
+
+@pytest.mark.parametrize("document", documents())
+def test_what_a_document_links_to_is_there(document: str) -> None:
+    path = ROOT / document
+    links = [link for link in _LINK.findall(path.read_text()) if "://" not in link]
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_every_package_of_the_edge_image_is_pinned_as_the_project_pins_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    constraints = (ROOT / "docker/constraints.txt").read_text().splitlines()
+    assert set(project["dependencies"]) <= set(constraints)
+    assert [line for line in constraints if not re.fullmatch(r"#.*|[\w.-]+==[\w.]+", line)] == []
+
+
+def test_make_names_each_of_its_commands() -> None:
+    """The comment on top of the Makefile is its help."""
+    text = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"\bmake ([a-z-]+)", text.partition("\n\n")[0]))
+    known = subprocess.run(["make", "--dry-run", "--question", *sorted(named)], cwd=ROOT, capture_output=True, check=False)
+    assert known.returncode in (0, 1), known.stderr.decode()
