@@ -44,6 +44,7 @@ class Row:
 
     kind: Kind
     workers: int
+    climbed: bool  # else it was only compared
     best: float
     limit: Limit
     half: Step | None
@@ -88,6 +89,7 @@ def _row(steps: Sequence[Step], kind: Kind, workers: int) -> Row:
     return Row(
         kind,
         workers,
+        bool(climb),
         reached,
         limit,
         half,
@@ -141,8 +143,7 @@ def cells(row: Row) -> list[str]:
     return [
         row.kind.title,
         "" if row.kind.name == "direct" else str(row.workers),
-        f"{row.best:g}" if row.best else "none",
-        row.limit or "not met",
+        *((f"{row.best:g}" if row.best else "none", row.limit or "not met") if row.climbed else ("", "")),
         shown(row.half.p50_ms) if row.half else "",
         shown(row.half.p99_ms) if row.half else "",
         spread(row.cpu),

@@ -68,6 +68,11 @@ def test_headline_row() -> None:
     assert headline.cells(row)[8:] == [""]
 
 
+def test_kind_that_was_only_compared_has_no_rate() -> None:
+    row = next(row for row in headline.rows(STEPS) if row.kind.name == "relay-identity")
+    assert headline.cells(row)[1:8] == ["1", "", "", "", "", "180 (170 to 190)", ""]
+
+
 def test_secsipid_is_compared_with_ours_round_by_round() -> None:
     row = next(row for row in headline.rows(STEPS) if row.kind.name == "secsipid-sign")
     assert (row.added, row.times_ours) == (Spread(80, 75, 85), Spread(1.6, 1.5, 1.7))
