@@ -93,7 +93,8 @@ class Run:
                 for kind in with_bases(kinds)
             ]
             for system in systems:
-                self.warm_up(system, rate, max(1, round(rate * self.plan.lengths.compare)))
+                self.warm_up(system)
+                self.heat(system, rate)
             left = {system.kind.name: self.plan.lengths.repetitions for system in systems}
             for number in range(self.plan.lengths.repetitions + _MORE_ROUNDS):
                 turn = number % len(systems)
@@ -101,14 +102,18 @@ class Run:
                     if left[system.kind.name]:
                         left[system.kind.name] -= self.step(system, rate, "compare").clean
 
-    def warm_up(self, system: System, rate: float = _WARM_RATE, calls: int = _WARM_CALLS) -> None:
+    def warm_up(self, system: System) -> None:
         """Certificates, caches and allocators. Errors: RuntimeError if a call fails: then nothing is worth measuring."""
         directory = system.directory / f"warm-up-{next(self._numbers)}"
-        placed = self._place(system, directory, rate, calls)
-        if placed.counts.failed or placed.counts.succeeded != calls:
+        placed = self._place(system, directory, _WARM_RATE, _WARM_CALLS)
+        if placed.counts.failed or placed.counts.succeeded != _WARM_CALLS:
             errors = directory / "caller/errors.log"
             said = errors.read_text("latin-1")[-1500:] if errors.exists() else ""
             raise RuntimeError(f"{system.kind.name}: {placed.counts}\n{said}\n{system.log()[-3000:]}")
+
+    def heat(self, system: System, rate: float) -> None:
+        """Calls at the rate of the comparison, however they end: what grows with the load has grown."""
+        self._place(system, system.directory / "heat", rate, max(1, round(rate * self.plan.lengths.compare)))
 
     def step(self, system: System, rate: float, purpose: str = "climb") -> Step:
         """Measure one step and keep it."""

@@ -40,6 +40,9 @@ def measured(
         def warm_up(self, *_arguments: Any) -> None:
             """Nothing is cold."""
 
+        def heat(self, *_arguments: Any) -> None:
+            """Nothing is cold."""
+
         def step(self, system: Any, rate: float, purpose: str = "climb") -> Step:
             fine = clean(system.kind.name, rate, purpose, len(self.steps))
             ended = {} if fine else {"crossed": "1 failed", "limit": Limit.SYSTEM}
