@@ -92,9 +92,8 @@ def _markdown(block: Block) -> str:
 
 
 def style() -> str:
-    """The style sheet of the project's reports, else a plain one."""
-    shared = ROOT / "tests/report_style.css"
-    return shared.read_text() if shared.exists() else (_HERE / "report.css").read_text()
+    """The style sheet of the project's reports."""
+    return (ROOT / "tests/report_style.css").read_text()
 
 
 def _data(path: Path) -> str:

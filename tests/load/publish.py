@@ -41,7 +41,13 @@ def main(source: Path) -> int:
         return 1
     shutil.rmtree(FIGURES, ignore_errors=True)
     FIGURES.mkdir()
-    for file in [source / report.JSON, source / report.CSV, source / "report.md", *source.glob("*.png")]:
+    for file in [
+        source / report.JSON,
+        source / report.CSV,
+        source / "report.md",
+        source / "report.html",
+        *source.glob("*.png"),
+    ]:
         shutil.copy(file, FIGURES)
     README.write_text(text)
     return 0
