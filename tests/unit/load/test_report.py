@@ -182,6 +182,7 @@ def test_publishing_fills_figures_and_readme(tmp_path: Path, monkeypatch: pytest
     assert {file.name for file in figures.iterdir()} == {
         "report.json",
         "report.md",
+        "report.html",
         "steps.csv",
         "cpu.png",
         "latency-1.png",
