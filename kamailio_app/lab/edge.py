@@ -44,6 +44,29 @@ def calls_in(log: str) -> dict[str, dict[str, str]]:
     return found
 
 
+# How a line begins: process index, process id, level
+_BEGIN: Final = r" ?\d+\(\d+\) [A-Z]+: "
+_MIXED: Final = re.compile(rf"^({_BEGIN}[^\n]*)({_BEGIN}(?:(?!{_BEGIN})[^\n])*\n)([^\n]*\n)", re.MULTILINE)
+_PIECE: Final = 128
+_PROCESSES: Final = 8  # that write at once
+
+
+def unmixed(log: str) -> str:
+    """A log in which lines of several processes got into each other, put right: the line that was complete first goes first.
+
+    glibc from 2.37 on writes a line to stderr in pieces of 128 octets; another process's line may come between two.
+    """
+
+    def apart(match: re.Match[str]) -> str:
+        return match[2] + match[1] + match[3] if len(match[1]) % _PIECE == 0 else match[0]
+
+    for _ in range(_PROCESSES):
+        log, former = _MIXED.sub(apart, log), log
+        if log == former:
+            break
+    return log
+
+
 def with_another(include: Path | None, directory: Path) -> Path:
     """cfg/kamailio-exec.cfg, written into `directory`, with another file in the place of stirshaken.cfg, or none: for
     comparisons. A route STIR_* that is called and that the file lacks does nothing.
@@ -199,7 +222,7 @@ class Edge:
         self.rpc("pv.shvSet", "stirshaken", "int", str(time.time_ns() // 1000 % 2_000_000_000))
 
     def log(self) -> str:
-        return self.log_file.read_text("utf-8", "replace") if self.log_file.exists() else ""
+        return unmixed(self.log_file.read_text("utf-8", "replace")) if self.log_file.exists() else ""
 
     def calls(self) -> dict[str, dict[str, str]]:
         """The log's line of each call, by Call-ID: its words name=value."""

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from kamailio_app.lab.edge import calls_in
+from kamailio_app.lab.edge import calls_in, unmixed
 from tests.sipp.suite.lane import Lane, Work
 from tests.sipp.suite.outcome import Status
 from tests.sipp.suite.scenario import Case, Expect, Scenario
@@ -65,3 +65,27 @@ def test_what_is_expected_of_the_log_is_awaited(expect: Expect, logs: tuple[str,
     assert work.result(Status.PASSED).case == ""
     lane._logged(work, ["c-1"])
     assert system.log() == logs[-1]
+
+
+def line_of(process: int, number: int) -> str:
+    """As Kamailio 6.0 writes it."""
+    call = f"sign call-id=sign-many--18921337602404-{number}@127.201.93.11 result=signed attest=C orig=12155550121 us={number}"
+    return f" {process}({process + 11}) INFO: <core> [core/kemi.c:109]: sr_kemi_core_info(): stirshaken: {call}\n"
+
+
+def test_lines_that_got_into_each_other_are_put_right() -> None:
+    first, second, third, fourth = (line_of(1 + number % 2, number) for number in (20, 21, 22, 23))
+    inside = first[:128] + second + first[128:]
+    assert unmixed(inside) == second + first
+    assert unmixed(third + inside + fourth) == third + second + first + fourth
+    assert len(calls_in(unmixed(inside))) == 2
+    nested = first[:128] + second[:128] + line_of(3, 24) + second[128:] + first[128:]
+    assert sorted(unmixed(nested).splitlines()) == sorted(
+        [*first.splitlines(), *second.splitlines(), *line_of(3, 24).splitlines()]
+    )
+
+
+def test_log_in_order_stays_as_it_is() -> None:
+    log = "Listening on\n" + "".join(line_of(1 + number % 2, number) for number in range(10, 30))
+    assert unmixed(log) == log
+    assert unmixed(log[:-20]) == log[:-20]  # a line that is still being written
