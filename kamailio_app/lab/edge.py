@@ -45,7 +45,7 @@ def calls_in(log: str) -> dict[str, dict[str, str]]:
 
 
 # How a line begins: process index, process id, level
-_BEGIN: Final = r" ?\d+\(\d+\) [A-Z]+: "
+_BEGIN: Final = r"(?: \d|\d\d)\(\d+\) [A-Z]+: "
 _MIXED: Final = re.compile(rf"^({_BEGIN}[^\n]*)({_BEGIN}(?:(?!{_BEGIN})[^\n])*\n)([^\n]*\n)", re.MULTILINE)
 _PIECE: Final = 128
 _PROCESSES: Final = 8  # that write at once
