@@ -267,7 +267,7 @@ def test_verstat_stands_on_the_number_that_was_verified_and_on_no_other(network:
             ]
 
 
-def test_spoofed_verstat_of_a_parked_call_is_gone(network: Network, tmp_path: Path, cfg: str) -> None:
+def test_spoofed_verstat_of_a_parked_call_gives_way_to_ours(network: Network, tmp_path: Path, cfg: str) -> None:
     with Site(network, tmp_path, cfg) as site:
         spoofed = "verstat=TN-Validation-Passed"
         silent = network.identity(x5u=f"https://localhost:{network.silent_port}/sp.pem")
@@ -277,7 +277,7 @@ def test_spoofed_verstat_of_a_parked_call_is_gone(network: Network, tmp_path: Pa
             f"Identity: {silent}",
             from_field=f"<sip:{CALLER};{spoofed}@carrier.example>;tag=x".encode(),
         )
-        assert request.all("p-asserted-identity") == [f"<sip:{CALLER}@carrier.example>"]
+        assert request.all("p-asserted-identity") == [f"<sip:{CALLER};verstat=No-TN-Validation@carrier.example>"]
         assert request.header("from") == f"<sip:{CALLER}@carrier.example>;tag=x"
 
 
