@@ -173,8 +173,10 @@ def test_pending_call_that_spoofs_in_from_alone_is_told_nothing(world: World) ->
 @pytest.mark.parametrize(("verstat", "told"), [("", ""), ("No-TN-Validation", ";verstat=No-TN-Validation")])
 def test_pending_call_with_more_identities_than_are_looked_at_keeps_the_first(world: World, verstat: str, told: str) -> None:
     stir = world.start()
-    honest = [("P-Asserted-Identity", f"<sip:+{ORIG}@x>".encode())] * 5
-    message = world.signed_call(*honest, ("P-Asserted-Identity", f"<tel:+{ORIG};verstat={SPOOFED}>".encode()))
+    honest = [("P-Asserted-Identity", f"<sip:+{ORIG}@x>".encode())] * 4
+    # A tel URI goes before a sip URI, but not one that nobody is shown
+    other = ("P-Asserted-Identity", b"<tel:+13035550100>")
+    message = world.signed_call(*honest, other, ("P-Asserted-Identity", f"<tel:+{ORIG};verstat={SPOOFED}>".encode()))
     assert act(stir, "stir_verify") == 2
     assert message.leaving("P-Asserted-Identity") == []
     assert world.ksr.pv.get("$avp(stir_stripped)") == 1
