@@ -139,7 +139,8 @@ def main() -> int:
     options = arguments().parse_args()
     if options.publish:
         return publish.main(options.output)
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell in the background has SIGINT ignored
+        signal.signal(number, _terminated)
     mode, measure = next((mode for mode in _MODES if getattr(options, mode[0].replace("-", "_"))), ("", throughput))
     if mode:
         options.output /= mode
