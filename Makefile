@@ -3,8 +3,10 @@
 # make test      lint, types, unit, conformance, property and integration tests, and the SIPp suite
 # make sipp      scenarios by SIPp against both edges; SCENARIO=verify-* TARGET=kamailio-exec narrow it down
 # make matrix    both edges and Kamailio's secsipid module in one table: tests/sipp/MATRIX.md
+# make documents cfg/stirshaken.toml and the table of failures, written from the code
 # make bench     CPU per INVITE on the real Kamailio, against its own secsipid module
 # make load      calls a second, response times and memory of whole edges, SIPp calling SIPp; make soak, make cold-cache
+# make fuzz      a million mutated Identity headers through verification; COUNT= for another number
 # make container-test SUITE=trixie   demo and test in a fresh Debian (needs Docker)
 # make docker-test SUITE=trixie      docker/compose.yaml on this machine's Docker: built, up, called, looked at, down
 # Each installs what it needs on Debian bookworm or trixie: Debian packages as root, Python packages into .venv.
@@ -14,7 +16,7 @@ EDGE := kamailio kamailio-python3-modules python3-venv
 TOOLS := $(EDGE) kamailio-tls-modules kamailio-extra-modules kamailio-utils-modules kamailio-json-modules \
          kamailio-secsipid-modules secsipidx sip-tester
 
-.PHONY: install demo test sipp matrix bench load soak cold-cache lint unit integration container-test docker-test tools debian clean
+.PHONY: install demo test sipp matrix documents bench load soak cold-cache fuzz lint unit integration container-test docker-test tools debian clean
 
 install: PACKAGES := $(EDGE)
 install: debian .venv/.edge
@@ -34,6 +36,9 @@ matrix: tools
 	-@$(PYTHON) -m tests.sipp --target kamailio-exec kamailio-edge secsipid --out build/matrix
 	cp build/matrix/matrix.md tests/sipp/MATRIX.md
 
+documents: tools
+	$(PYTHON) -m tests.documents
+
 bench: tools
 	@$(PYTHON) -m tests.bench
 
@@ -47,6 +52,10 @@ soak: tools
 CERTIFICATES ?= 10000
 cold-cache: tools
 	@$(PYTHON) -m tests.load --cold-cache $(CERTIFICATES)
+
+COUNT ?= 1000000
+fuzz: tools
+	@$(PYTHON) -m tests.fuzz --count $(COUNT)
 
 lint: tools
 	$(PYTHON) -m ruff check .

@@ -68,6 +68,10 @@ class KeyPairRefused(StirError):
     """A private key and certificate that will not be used for signing. A pair in use stays in use."""
 
 
+class TrustRefused(StirError):
+    """A trust list or CRL that will not be used. The last good one stays in use."""
+
+
 class SettingsRefused(StirError):
     """The settings file cannot be used. Stops the start; at a reload the former settings stay."""
 
@@ -90,6 +94,7 @@ class Failure:
 _CLOCK = "Compare the clocks: ours with `chronyc tracking`, theirs by the Date header."
 _PEER = "The signer has to mend it: send them the Identity header and this token."
 _REPOSITORY = "Try `curl -v` on the x5u URL from this host; ask the signer if it is down for everybody."
+_ANCHORS = "The last good one stays in use. See `kamcmd htable.get stirshaken trust_list` and `crl`; ask the STI-PA."
 _FILE = "Mend the file in `certificate_dir` and reload; until then the former pair signs."
 _SETTINGS = "Mend the settings file; `cfg/stirshaken.toml` explains every option."
 
@@ -121,6 +126,12 @@ FAILURES: Final[dict[str, Failure]] = {
     "x5u_too_large": Failure(
         BadIdentityInfo, "RFC 8224 6.2.2", "The repository sent more than `max_certificate_bytes`.", _REPOSITORY
     ),
+    "credential_not_at_hand": Failure(
+        BadIdentityInfo,
+        "decision 21",
+        "The certificate would have to be fetched, and this call waits for nothing.",
+        "An emergency call: nothing to do. The certificate is being fetched for the next call.",
+    ),
     # 437 Unsupported Credential
     "credential_malformed": Failure(UnsupportedCredential, "RFC 8224 6.2.2", "What x5u holds is no certificate.", _REPOSITORY),
     "credential_untrusted": Failure(
@@ -135,6 +146,25 @@ FAILURES: Final[dict[str, Failure]] = {
     ),
     "credential_not_yet_valid": Failure(
         UnsupportedCredential, "RFC 8224 6.2 step 4", "A certificate of the chain is not valid yet.", _CLOCK, FAILED
+    ),
+    "credential_revoked": Failure(
+        UnsupportedCredential, "RFC 5280 6.3, ATIS-1000080 6.4.1", "A certificate of the chain is revoked.", _PEER, FAILED
+    ),
+    "revocation_unknown": Failure(
+        UnsupportedCredential,
+        "RFC 5280 6.3",
+        'There is no current CRL, and `crl_failure = "hard"`.',
+        "See `kamcmd htable.get stirshaken crl`.",
+    ),
+    "credential_profile": Failure(
+        UnsupportedCredential,
+        "ATIS-1000080 6.4.1",
+        'The certificate breaks the SHAKEN profile, and `certificate_profile = "strict"`.',
+        _PEER,
+        FAILED,
+    ),
+    "constraints_malformed": Failure(
+        UnsupportedCredential, "RFC 9118 3", "The certificate's JWTClaimConstraints cannot be read.", _PEER, FAILED
     ),
     "credential_key_unsupported": Failure(
         UnsupportedCredential, "ATIS-1000080 6.4.1", "The certificate's key is not on P-256.", _PEER, FAILED
@@ -158,8 +188,16 @@ FAILURES: Final[dict[str, Failure]] = {
     "info_mismatch": Failure(InvalidIdentityHeader, "RFC 8224 4.1", "info and x5u differ.", _PEER),
     "alg_mismatch": Failure(InvalidIdentityHeader, "RFC 8224 4.1", "alg of header and PASSporT differ.", _PEER),
     "ppt_mismatch": Failure(InvalidIdentityHeader, "RFC 8224 4.1", "ppt of header and PASSporT differ.", _PEER),
-    "compact_form_unsupported": Failure(InvalidIdentityHeader, "RFC 8588 7", "A shaken PASSporT came in compact form.", _PEER),
+    "compact_form_unsupported": Failure(
+        InvalidIdentityHeader,
+        "RFC 8588 7, RFC 8946 4.1",
+        "A PASSporT came in compact form that has to be in full form.",
+        _PEER,
+    ),
     "passport_malformed": Failure(InvalidIdentityHeader, "RFC 8225 3", "The PASSporT cannot be decoded.", _PEER),
+    "jose_header_incomplete": Failure(
+        InvalidIdentityHeader, "RFC 8225 4, RFC 8588 3", "The PASSporT's header lacks alg, ppt, typ or x5u.", _PEER
+    ),
     "typ_unsupported": Failure(InvalidIdentityHeader, "RFC 8225 4.1", 'typ is not "passport".', _PEER),
     "alg_unsupported": Failure(InvalidIdentityHeader, "RFC 8225 4", "The PASSporT is not signed with ES256.", _PEER),
     "claim_missing": Failure(InvalidIdentityHeader, "RFC 8588 3-5", "A mandatory claim is absent.", _PEER),
@@ -176,6 +214,31 @@ FAILURES: Final[dict[str, Failure]] = {
     ),
     "tn_not_authorized": Failure(
         InvalidIdentityHeader, "RFC 8226 9", "The certificate does not cover the calling number.", _PEER, FAILED
+    ),
+    "claim_not_permitted": Failure(
+        InvalidIdentityHeader,
+        "RFC 8226 8, RFC 9118 4",
+        "The certificate's JWTClaimConstraints forbid these claims.",
+        _PEER,
+        FAILED,
+    ),
+    "div_mismatch": Failure(
+        InvalidIdentityHeader,
+        "RFC 8946 4.2",
+        "The diversions do not lead from the signed number to the called one.",
+        "Who diverted the call has to sign that with a div PASSporT.",
+    ),
+    "rcd_digest_mismatch": Failure(
+        InvalidIdentityHeader, "RFC 9795 6", "Rich call data does not match its digest.", "It is not shown; the call goes on."
+    ),
+    "rph_mismatch": Failure(
+        InvalidIdentityHeader, "RFC 8443 4.2", "Resource-Priority is not what was signed.", "Treat it as absent."
+    ),
+    "passport_replayed": Failure(
+        InvalidIdentityHeader,
+        "RFC 8224 12.1",
+        "The PASSporT came before, in another call.",
+        "See `replay_detection`: forks and loops through your own network look alike.",
     ),
     "signature_invalid": Failure(InvalidIdentityHeader, "RFC 8224 6.2 step 5", "The signature is wrong.", _PEER, FAILED),
     # Signing: the call goes on unsigned
@@ -219,6 +282,23 @@ FAILURES: Final[dict[str, Failure]] = {
         KeyPairRefused, "RFC 8224 7.3", "Nobody could fetch this certificate.", "Set [signing] public_cert_url and reload."
     ),
     "certificate_unfit": Failure(KeyPairRefused, "ATIS-1000080 6.4.1", "No verifier would accept this certificate.", _FILE),
+    # Trust list and CRL of the STI-PA
+    "trust_list_malformed": Failure(TrustRefused, "ATIS-1000084", "The trust list cannot be read.", _ANCHORS),
+    "trust_list_signature": Failure(TrustRefused, "ATIS-1000084", "The trust list's signature is wrong.", _ANCHORS),
+    "trust_list_untrusted": Failure(
+        TrustRefused, "ATIS-1000084", "Who signed the trust list does not chain to `sti_pa_ca_file`.", _ANCHORS
+    ),
+    "trust_list_expired": Failure(TrustRefused, "ATIS-1000084", "The trust list has expired.", _ANCHORS),
+    "trust_list_rollback": Failure(TrustRefused, "ATIS-1000084", "The trust list is older than the one in use.", _ANCHORS),
+    "trust_unreachable": Failure(TrustRefused, "ATIS-1000084", "The trust list or CRL cannot be fetched.", _ANCHORS),
+    "crl_malformed": Failure(TrustRefused, "RFC 5280 5", "The CRL cannot be read.", _ANCHORS),
+    "crl_untrusted": Failure(
+        TrustRefused, "RFC 5280 6.3.3", "The CRL is not signed by one that chains to `sti_pa_ca_file`.", _ANCHORS
+    ),
+    "crl_stale": Failure(
+        TrustRefused, "RFC 5280 5.1.2.5", "The CRL's nextUpdate has passed, or its thisUpdate is still to come.", _ANCHORS
+    ),
+    "crl_rollback": Failure(TrustRefused, "RFC 5280 5.2.3", "The CRL is older than the one in use.", _ANCHORS),
     # Settings
     "settings_unreadable": Failure(SettingsRefused, "decision 7", "The settings file cannot be read.", _SETTINGS),
     "settings_malformed": Failure(SettingsRefused, "decision 7", "The settings file is not TOML.", _SETTINGS),

@@ -16,6 +16,7 @@ from kamailio_app.errors import failure
 MAX_FIELD_OCTETS: Final = 16384
 _REMEMBERED_PARAMETERS: Final = 1024
 _WORTH_REMEMBERING: Final = 512
+_STRICT_PARAMETERS: Final = 3  # info, alg, ppt: none stands twice
 
 _DIGEST: Final = re.compile(rf"({grammar.BASE64URL}*+\.{grammar.BASE64URL}*+\.{grammar.BASE64URL}++)[ \t]*+(?=[;,]|$)")
 _PARAMETER: Final = re.compile(
@@ -91,6 +92,20 @@ def parse_identity(value: str) -> IdentityHeader:
     # One signer's parameters are the same text in every call
     read = _remembered_parameters if len(text) <= _WORTH_REMEMBERING else _read_parameters
     return IdentityHeader(digest[1], read(text))
+
+
+def check_strict(value: str) -> None:
+    """The French profile (standards 7.3): a value that could be parsed has info, alg and ppt, and nothing else.
+
+    Errors: `alg_mismatch`, `ppt_mismatch`, `identity_malformed`.
+    """
+    text = grammar.FOLD.sub(" ", value)
+    names = [match[1].lower() for match in _PARAMETER.finditer(text, text.index(";"))]
+    for name in ("alg", "ppt"):
+        if name not in names:
+            raise failure(f"{name}_mismatch", f"no {name} parameter")
+    if len(names) > _STRICT_PARAMETERS:
+        raise failure("identity_malformed", "parameters beside info, alg and ppt")
 
 
 def _read_parameters(text: str) -> IdentityParameters:

@@ -29,6 +29,8 @@ class Request(NamedTuple):
     identity: tuple[str, ...] = ()  # Identity header field values
     date: str | None = None
     in_dialog: bool = False  # To has a tag
+    resource_priority: tuple[str, ...] = ()  # Resource-Priority header field values
+    priority: str | None = None  # Priority header field value
 
 
 class Party(NamedTuple):

@@ -57,7 +57,7 @@ class Edge:
 
     def __init__(self, stir):
         self.stir = stir
-        stir.fetch_route = "ksr_stir_fetch"
+        stir.resume_route = "ksr_stir_resume"
 
     def child_init(self, rank):
         return self.stir.child_init(rank)
@@ -162,10 +162,14 @@ class Edge:
 
     @guarded
     def ksr_reply(self):
-        """Where verstat went into From, the caller gets back the From that it sent (RFC 3261 8.2.6.2)."""
-        sent = KSR.pv.get("$avp(stir_from)")
+        """Where verstat went into From, the caller gets back the From that it sent (RFC 3261 8.2.6.2); and it is told what was
+        wrong with its Identity headers (RFC 9410).
+        """
+        sent, reason = KSR.pv.get("$avp(stir_from)"), KSR.pv.get("$avp(stir_reason)")
         if sent is not None:
             KSR.pv.sets("$fu", sent)
+        if reason is not None and KSR.pv.get("$rs") != 100:
+            KSR.hdr.append(reason)
 
     @guarded
     def ksr_failover(self):
@@ -195,9 +199,14 @@ class Edge:
         return f"{KSR.pv.get('$T(id_index)')}:{KSR.pv.get('$T(id_label)')}"
 
     @guarded
-    def ksr_stir_fetch(self):
-        """In a process of the group "stirshaken"; no call is attached."""
-        self.stir.stir_fetch(None, getattr(KSR, "async").get_data())
+    def ksr_stir_keep(self):
+        """In the process that rtimer runs; no call is attached."""
+        self.stir.stir_keep(None)
+
+    @guarded
+    def ksr_stir_resume(self):
+        """In a process of the group "stirshaken": a certificate has come; no call is attached."""
+        self.stir.stir_fetched(None, getattr(KSR, "async").get_data())
         while self.stir.stir_next(None) > 0:
             KSR.tmx.t_continue(KSR.pv.get("$var(stir_index)"), KSR.pv.get("$var(stir_label)"), "ksr_stir_resumed")
 

@@ -17,6 +17,16 @@ MODES: Final[tuple[Mode, ...]] = ("5.6", "6.x")
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _INT_MAX: Final = (1 << 31) - 1
+# Header lines that are ours to make, in the message and in the responses to it
+_OURS: Final = ("Date", "Identity", "P-Asserted-Identity", "P-Attestation-Indicator", "P-Origination-ID", "Reason")
+_OURS_IN_REPLIES: Final = ("Reason",)
+# Variables that are ours: Kamailio keeps every name that it ever saw, so they are these and no more
+_AVPS: Final = ("attest", "from", "headers", "parked", "reason", "stripped", "trunk", "verstat")
+_VARS: Final = (
+    *("token", "code", "phrase", "verstat", "attest", "origid", "x5u", "wait", "reason", "rcd_name", "rcd_reason", "rph"),
+    *("diverted", "replay", "index", "label"),
+)
+_NAMES: Final = {"$avp": _AVPS, "$var": _VARS}
 
 
 @dataclass
@@ -30,11 +40,14 @@ class Message:
     to_tag: bytes | None = None
     call_id: bytes = b"a84b4c76e66710@pc33.example.com"
     source: bytes = b"192.0.2.1"
+    status: int | None = None  # of a response
     headers: list[tuple[str, bytes]] = field(default_factory=list)
     # Changes: Kamailio applies them when the message leaves, reading still shows what came in
     removed: set[str] = field(default_factory=set)
     appended: list[str] = field(default_factory=list)
     new_from_uri: str | None = None
+    # Kamailio puts these into the responses that it makes itself
+    to_reply: list[str] = field(default_factory=list)
 
     def received(self, name: str) -> list[bytes]:
         return [value for known, value in self.headers if known.lower() == name.lower()]
@@ -105,6 +118,12 @@ class _Hdr(_Module):
     def append(self, lines: str) -> int:
         self.ksr.headers_changed(lines)
         self.ksr.message.appended.append(lines)
+        return 1
+
+    @kemi(str)
+    def append_to_reply(self, lines: str) -> int:
+        self.ksr.headers_changed(lines, _OURS_IN_REPLIES)
+        self.ksr.message.to_reply.append(lines)
         return 1
 
     @kemi(str)
@@ -252,6 +271,7 @@ class FakeKsr:
             "stirshaken": Table(initval=0),
             "stirshaken_credentials": Table(),
             "stirshaken_parked": Table(autoexpire=60),
+            "stirshaken_seen": Table(autoexpire=120),
         }
         self.queue: list[tuple[str, str, str]] = []
         self.queue_result = 1
@@ -346,10 +366,11 @@ class FakeKsr:
         if name in octets:
             value = octets[name]
             return None if value is None else value.decode("utf-8")
-        numbers = {"$T(id_index)": self.transaction[0], "$T(id_label)": self.transaction[1]}
+        numbers = {"$T(id_index)": self.transaction[0], "$T(id_label)": self.transaction[1], "$rs": message.status}
         if name in numbers:
             return numbers[name]
         kind, _, inner = name.removesuffix(")").partition("(")
+        self._known(name, kind, inner)
         if kind == "$shv":
             shared = self.shv.get(inner)
             return shared.decode("utf-8") if isinstance(shared, bytes) else shared
@@ -363,6 +384,7 @@ class FakeKsr:
 
     def write_pv(self, name: str, value: str | int) -> int:
         kind, _, inner = name.removesuffix(")").partition("(")
+        self._known(name, kind, inner)
         if kind == "$shv":
             self.shv[inner] = value
         elif kind == "$var":
@@ -377,13 +399,17 @@ class FakeKsr:
             return -1
         return 1
 
-    def headers_changed(self, lines: str) -> None:
+    def _known(self, name: str, kind: str, inner: str) -> None:
+        if inner.startswith("stir_") and inner.removeprefix("stir_") not in _NAMES.get(kind, ()):
+            self.violations.append(f"not a variable of ours: {name!r}")
+
+    def headers_changed(self, lines: str, ours: tuple[str, ...] = _OURS) -> None:
         """What a peer wrote must not become a header line of its own."""
         if not lines.endswith("\r\n"):
             self.violations.append(f"not whole header lines: {lines!r}")
         for line in lines.removesuffix("\r\n").split("\r\n"):
             name, colon, value = line.partition(": ")
-            if not colon or name not in ("Date", "Identity", "P-Asserted-Identity"):
+            if not colon or name not in ours:
                 self.violations.append(f"not a header of ours: {line!r}")
             self.header_made(name, value)
 

@@ -5,14 +5,19 @@ Return codes are never 0, which would end the routing script.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from time import perf_counter_ns
-from typing import Final
+from typing import Final, NamedTuple
 
-from kamailio_app import sip
+from kamailio_app import sip, sti_vs
 from kamailio_app.adapters.port import SipPort
-from kamailio_app.errors import StirError
+from kamailio_app.errors import StirError, failure
 from kamailio_app.grammar import one_line, printable
+from kamailio_app.policy.emergency import is_emergency
+from kamailio_app.policy.treatment import Treatment, TreatmentRules, treatment
 from kamailio_app.runtime.service import Pending, Service, Verified
+from kamailio_app.verdict import Verification
 
 SIGNED: Final = 1
 UNSIGNED: Final = 2
@@ -23,7 +28,19 @@ REJECT: Final = -1
 
 MAX_ASSERTED: Final = 4  # RFC 3325 9.1 has two
 
-_TO_AND_FRO_MS: Final = 500
+# What verified calls add beside attest and origid. Most have none of it, and each result costs its time
+_NOTHING_MORE: Final[Mapping[str, str | int]] = {
+    "reason": "",
+    "rcd_name": "",
+    "rcd_reason": "",
+    "rph": "",
+    "diverted": "",
+    "replay": "",
+}
+_P_HEADERS: Final = ("P-Attestation-Indicator", "P-Origination-ID")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]++", re.ASCII)  # RFC 3261 25.1
+_TO_ESCAPE: Final = re.compile(r'["\\]')
+_MAX_TEXT: Final = 256
 
 _NOT_VERIFIED: Final[dict[str, str | int]] = {
     "token": "request_not_signed",
@@ -35,12 +52,20 @@ _NOT_VERIFIED: Final[dict[str, str | int]] = {
 }
 
 
+class _Trunk(NamedTuple):
+    """Where a call comes from, and how its verification is treated. The empty name is any trunk."""
+
+    name: str
+    rules: TreatmentRules
+
+
 class Calls:
     """The calls of one process."""
 
     def __init__(self, service: Service, port: SipPort) -> None:
         self.service = service
         self.port = port
+        self._more: Mapping[str, str | int] = {}  # what was shown last of these results
 
     def sign(self, attest: str) -> int:
         """Sign the request at hand: `SIGNED`, or `UNSIGNED` with the reason in `token`."""
@@ -86,42 +111,78 @@ class Calls:
         `tag`: put verstat into the request now; a resumed call does that per branch, by `tag()`.
         """
         began = perf_counter_ns()
-        port = self.port
+        port, settings = self.port, self.service.settings
         request = port.request()
         if request.method != "INVITE" or request.in_dialog:
-            port.publish(_NOT_VERIFIED)
+            self._publish(_NOT_VERIFIED, _NOTHING_MORE)
             return NOT_VALID
         looked_at = request
         if len(request.asserted) > MAX_ASSERTED:
             looked_at = request._replace(asserted=request.asserted[:MAX_ASSERTED])
-        outcome = self.service.verify(looked_at, block=block, last_try=last_try)
+        trunk = self._trunk()
+        if trunk.rules.p_headers and tag:
+            for name in _P_HEADERS:
+                port.remove_header(name)
+        emergency = is_emergency(request, settings.emergency, settings.verification.plan)
+        outcome = self.service.verify(looked_at, block=block, last_try=last_try, emergency=emergency, rules=trunk.rules)
         if isinstance(outcome, Pending):
             port.publish({"x5u": " ".join(outcome.urls), "wait": self.park_ms})
             return PENDING
-        treatment = outcome.treatment
-        passport, valid = outcome.verification.verdict.passport, outcome.verification.valid
-        port.publish(
+        replayed = settings.replay != "off" and self._replayed(outcome.verification)
+        if replayed and settings.replay == "fail":
+            outcome = _as_replay(outcome, trunk.rules, emergency=emergency)
+        verification, told = outcome.verification, outcome.treatment
+        passport, valid = verification.verdict.passport, verification.valid
+        self._publish(
             {
-                "token": outcome.verification.token,
-                "code": treatment.code,
-                "phrase": treatment.phrase,
-                "verstat": treatment.verstat,
+                "token": verification.token,
+                "code": told.code,
+                "phrase": told.phrase,
+                "verstat": told.verstat,
                 "attest": passport.claims.attest.value if passport and valid else "",
                 "origid": printable(passport.claims.origid) if passport and valid else "",
-            }
+            },
+            _more(verification, told, replayed=replayed),
         )
-        if self.service.settings.log_calls and port.logs("info"):
-            self._log_verified(outcome, (perf_counter_ns() - began) // 1000)
-        if treatment.code:
+        if settings.log_calls and port.logs("info"):
+            self._log_verified(outcome, trunk, replayed, (perf_counter_ns() - began) // 1000)
+        if told.code:
             return REJECT
+        headers = _headers(told) if told.attestation_indicator else ""
         if tag:
-            self.tag(treatment.verstat, request, outcome.caller)
+            self.tag(told.verstat, request, outcome.caller, headers=headers)
+        elif headers:
+            port.publish({"headers": headers})
         return VALID if valid else NOT_VALID
 
     @property
     def park_ms(self) -> int:
-        """How long a call is parked, in milliseconds: the fetch, and what it takes to get there and back."""
-        return int(self.service.settings.fetch.timeout * 1000) + _TO_AND_FRO_MS
+        """How long a call is parked, in milliseconds."""
+        return int(self.service.settings.call_time_budget * 1000)
+
+    def _trunk(self) -> _Trunk:
+        """Asked for only where trunks differ."""
+        settings = self.service.settings
+        if not settings.trunks:
+            return _Trunk("", settings.treatment)
+        name = self.port.trunk()
+        rules = settings.trunks.get(name)
+        if rules is None and name and self.port.once("trunk_unknown"):
+            self.port.log("warn", f"no [trunk.{printable(name)}] in the settings: its calls are treated as [verification] says")
+        return _Trunk(name, rules or settings.treatment)
+
+    def _replayed(self, verification: Verification) -> bool:
+        """RFC 8224 12.1: did this PASSporT come before, as long as it is fresh? One that is not valid says nothing."""
+        key = sti_vs.replay_key(verification.verdict)
+        rules = self.service.settings.verification
+        return key is not None and self.port.seen_before(key, rules.max_iat_age + rules.max_iat_future)
+
+    def _publish(self, results: Mapping[str, str | int], more: Mapping[str, str | int]) -> None:
+        """Show results. Script variables outlive their call: `more` is shown if it is not what they hold."""
+        if more is not self._more:
+            results = {**results, **more}
+            self._more = more
+        self.port.publish(results)
 
     def strip(self) -> bool:
         """Remove what came from outside; True if there was any, or more than is looked at. Then `tag_stripped` follows.
@@ -139,15 +200,18 @@ class Calls:
             self.port.replace_from_uri(from_uri, request.from_uri)
         return True
 
-    def tag_stripped(self, verstat: str) -> None:
+    def tag_stripped(self, verstat: str, headers: str = "") -> None:
         """`tag` in a branch of a request that went through `strip`: what P-Asserted-Identity says. From says nothing."""
+        if headers:
+            self.port.append_headers(headers)
         values, _from_uri = self._told(verstat, self.port.request(), None)
         if values:
             self.port.append_asserted(values)
 
-    def tag(self, verstat: str, request: sip.Request | None = None, caller: sip.Party | None = None) -> None:
+    def tag(self, verstat: str, request: sip.Request | None = None, caller: sip.Party | None = None, headers: str = "") -> None:
         """Say `verstat` of the caller that was verified, where P-Asserted-Identity names it, else on From; empty: say
-        nothing. Any other identity in these headers was not verified and carries none.
+        nothing. Any other identity in these headers was not verified and carries none. `headers`: whole lines to add, the
+        result of that name.
 
         What came from outside is removed in either case: verstat is ours to say (TS 24.229).
         """
@@ -157,6 +221,8 @@ class Calls:
             self.port.replace_asserted(values)
         if from_uri != request.from_uri:
             self.port.replace_from_uri(from_uri, request.from_uri)
+        if headers:
+            self.port.append_headers(headers)
 
     def _told(self, verstat: str, request: sip.Request, caller: sip.Party | None) -> tuple[tuple[str, ...], str]:
         """The P-Asserted-Identity values and the From URI that say `verstat` of the caller, and of nobody else."""
@@ -174,22 +240,81 @@ class Calls:
             return values, sip.with_verstat(from_uri, verstat, caller, rules.plan)
         return values, sip.without_verstat(from_uri)
 
-    def _log_verified(self, outcome: Verified, took: int) -> None:
-        treatment, verdict = outcome.treatment, outcome.verification.verdict
+    def _log_verified(self, outcome: Verified, trunk: _Trunk, replayed: bool, took: int) -> None:
+        told, verification = outcome.treatment, outcome.verification
+        verdict = verification.verdict
         words = [f"verify call-id={printable(self.port.call_id())}"]
+        if trunk.name:
+            words.append(f"trunk={printable(trunk.name)}")
         if verdict.error is None:
             words.append("result=valid")
         else:
-            words.append(f"result=failed token={verdict.error.token} code={verdict.error.code}")
-        words.append(f"answer={treatment.code}" if treatment.code else f"verstat={treatment.verstat}")
+            code = trunk.rules.codes.answer(verdict.error.token).code
+            words.append(f"result=failed token={verdict.error.token} code={code}")
+        words.append(f"answer={told.code}" if told.code else f"verstat={told.verstat}")
+        if also := _further_tokens(verification):
+            words.append(f"also={also}")
+        if replayed:
+            words.append("replay=1")
         if verdict.passport:
             claims = verdict.passport.claims
             words.append(f"attest={claims.attest.value} orig={printable(claims.orig.value)}")
             words.append(f"dest={printable(claims.dest[0].value)} origid={printable(claims.origid)}")
             words.append(f"x5u={printable(verdict.passport.header.x5u)}")
+        if verification.diversions:
+            words.append(f"diverted={printable(','.join(verification.diversions))}")
         if verdict.credential:
             credential = verdict.credential
             words.append(f"spc={','.join(credential.tnauthlist.spcs)} fingerprint={credential.fingerprint[:16]}")
         words.append(f"us={took}")
         detail = f": {one_line(verdict.error.detail)}" if verdict.error and verdict.error.detail else ""
         self.port.log("info", " ".join(words) + detail)
+
+
+def _more(verification: Verification, told: Treatment, *, replayed: bool) -> Mapping[str, str | int]:
+    """The results of few calls; `_NOTHING_MORE` itself for all others."""
+    rcd, rph, diversions = verification.rcd, verification.rph, verification.diversions
+    if not (told.reason or rcd or rph or verification.rph_error or diversions or replayed):
+        return _NOTHING_MORE
+    return {
+        "reason": "".join([f"Reason: {value}\r\n" for value in told.reason]),
+        "rcd_name": _quotable(rcd.nam) if rcd else "",
+        "rcd_reason": _quotable(rcd.crn) if rcd else "",
+        # No value of Resource-Priority is without a dot
+        "rph": ",".join(rph) or ("failed" if verification.rph_error else ""),
+        "diverted": diversions[0] if diversions else "",
+        "replay": "1" if replayed else "",
+    }
+
+
+def _quotable(text: str) -> str:
+    """A peer's text, fit to stand between quotes in a header (RFC 3261 25.1 quoted-string)."""
+    if not text.isprintable():
+        text = one_line(text, _MAX_TEXT)
+    return _TO_ESCAPE.sub(r"\\\g<0>", text[:_MAX_TEXT])
+
+
+def _headers(told: Treatment) -> str:
+    """What a valid call tells the own network (TS 24.229). An origid that is no token cannot be said there."""
+    lines = f"{_P_HEADERS[0]}: {told.attestation_indicator}\r\n"
+    if _TOKEN.fullmatch(told.origination_id):
+        lines += f"{_P_HEADERS[1]}: {told.origination_id}\r\n"
+    return lines
+
+
+def _as_replay(outcome: Verified, rules: TreatmentRules, *, emergency: bool) -> Verified:
+    """The same outcome, were the PASSporT invalid: what was verified besides belongs to another call."""
+    former = outcome.verification
+    verdict = former.verdict._replace(error=failure("passport_replayed"))
+    verdicts = tuple([verdict if one is former.verdict else one for one in former.verdicts])
+    verification = Verification(verdict, verdicts)
+    return outcome._replace(verification=verification, treatment=treatment(verification, rules, emergency=emergency))
+
+
+def _further_tokens(verification: Verification) -> str:
+    """What failed besides the verdict, each token once."""
+    verdict, verdicts = verification.verdict, verification.verdicts
+    if len(verdicts) == 1 and verdicts[0] is verdict and not verification.rcd_error:
+        return ""
+    errors = (*[one.error for one in verdicts if one is not verdict], verification.rcd_error, verification.rph_error)
+    return ",".join(dict.fromkeys([error.token for error in errors if error and error.token != verification.token]))

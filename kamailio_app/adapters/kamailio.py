@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from zlib import crc32
 
 import KSR
@@ -24,30 +24,40 @@ from kamailio_app.adapters.parking import Parking
 from kamailio_app.adapters.port import Level
 from kamailio_app.errors import FAILURES, StirError
 from kamailio_app.grammar import one_line, printable
+from kamailio_app.runtime.link import Keeper
 from kamailio_app.runtime.service import Service
 from kamailio_app.runtime.settings import DEFAULT_PATH
+from kamailio_app.runtime.trust import Trust
 from kamailio_app.sip import Request
 
 CONTROL: Final = "stirshaken"
 CREDENTIALS: Final = "stirshaken_credentials"
 PARKED: Final = "stirshaken_parked"
-FETCH_GROUP: Final = "stirshaken"
-_PLACES: Final = 4096
+SEEN: Final = "stirshaken_seen"
+RESUME_GROUP: Final = "stirshaken"
 SETTINGS_VARIABLE: Final = "STIRSHAKEN_SETTINGS"
 
 _MAX_IDENTITY: Final = 11  # one more than is accepted, so that too many are seen as too many
 _MAX_ASSERTED: Final = MAX_ASSERTED + 1
+_MAX_PRIORITIES: Final = 8
 _LEVELS: Final[Mapping[str, int]] = {"err": -1, "warn": 0, "info": 2}
 # Names are constants: Kamailio keeps every pseudo-variable name it ever saw
 # Script variables: an AVP costs six times as much, and most scripts look at one or two of them, at once
 _RESULTS: Final = {
-    name: f"$var(stir_{name})" for name in ("token", "code", "phrase", "verstat", "attest", "origid", "x5u", "wait")
-}
+    name: f"$var(stir_{name})"
+    for name in (
+        *("token", "code", "phrase", "verstat", "attest", "origid", "x5u", "wait", "reason"),
+        *("rcd_name", "rcd_reason", "rph", "diverted", "replay"),
+    )
+} | {"headers": "$avp(stir_headers)"}
 _EPOCH: Final = "$shv(stirshaken)"
 _ATTEST: Final = "$avp(stir_attest)"
 _STRIPPED: Final = "$avp(stir_stripped)"
 _FROM: Final = "$avp(stir_from)"
 _PARKED_URLS: Final = "$avp(stir_parked)"
+_TRUNK: Final = "$avp(stir_trunk)"
+_REASON: Final = "$avp(stir_reason)"
+_LISTEN: Final = 1.0  # seconds that the keeper waits for the fetch process at a time
 # Script variables outlive their call: after an error they must not speak of an earlier one
 _INTERNAL_ERROR: Final[Mapping[str, str | int]] = {
     "token": "internal_error",
@@ -56,6 +66,12 @@ _INTERNAL_ERROR: Final[Mapping[str, str | int]] = {
     "verstat": "",
     "attest": "",
     "origid": "",
+    "reason": "",
+    "rcd_name": "",
+    "rcd_reason": "",
+    "rph": "",
+    "diverted": "",
+    "replay": "",
 }
 # What a peer may have in a header (a folded line, a NUL), and KSR or the next hop must not get back
 _NOT_IN_A_HEADER: Final = re.compile(r"[\r\n\0]+")
@@ -66,15 +82,16 @@ class KamailioPort:
 
     def __init__(self) -> None:
         self.epoch = 0
+        self.places = 4096
 
     def request(self) -> Request:
         pv, header = KSR.pv.get, KSR.hdr.get_idx
         try:
-            # Nearly all calls have at most one of each; whoever has more is read at leisure
+            # Nearly all calls have at most one of each; whoever has more, or a type that looks at more, is read at leisure
             asserted, identity = header("P-Asserted-Identity", 0), header("Identity", 0)
             if asserted is not None and header("P-Asserted-Identity", 1) is not None:
                 return _request_in_full()
-            if identity is not None and header("Identity", 1) is not None:
+            if identity is not None and (header("Identity", 1) is not None or "rph" in identity):
                 return _request_in_full()
             return Request(
                 pv("$rm"),
@@ -114,6 +131,10 @@ class KamailioPort:
         for name, value in results.items():
             # sl_send_reply takes a code from an integer only
             (KSR.pv.seti if type(value) is int else KSR.pv.sets)(_RESULTS[name], value)
+        if reason := results.get("reason"):
+            # For the responses that Kamailio makes itself, and by STIR_REPLY for those that it passes on
+            KSR.hdr.append_to_reply(reason)
+            KSR.pv.sets(_REASON, reason)
 
     def log(self, level: Level, text: str) -> None:
         getattr(KSR, level)(f"stirshaken: {text}\n")
@@ -124,16 +145,38 @@ class KamailioPort:
     def once(self, what: str) -> bool:
         return bool(KSR.htable.sht_inc(CONTROL, f"{what}:{self.epoch}") == 1)
 
+    def trunk(self) -> str:
+        return _pv(_TRUNK)
+
+    def remove_header(self, name: str) -> None:
+        KSR.hdr.remove(name)
+
+    def seen_before(self, key: str, lifetime: int) -> bool:
+        call = printable(self.call_id()) or "-"
+        KSR.htable.sht_lock(SEEN, key)
+        try:
+            seen = KSR.htable.sht_get(SEEN, key)
+            if seen is None:
+                KSR.htable.sht_setxs(SEEN, key, call, lifetime)
+        finally:
+            KSR.htable.sht_unlock(SEEN, key)
+        # A fork of the call, or the call passing here again, is the same call
+        return isinstance(seen, str) and seen != call
+
     # `SharedTable`
     def get(self, key: str) -> str | None:
-        value = KSR.htable.sht_get(CREDENTIALS, _place(key))
+        value = KSR.htable.sht_get(CREDENTIALS, self._place(key))
         if not isinstance(value, str):
             return None
         owner, _, text = value.partition(" ")
         return text if owner == key else None
 
     def put(self, key: str, value: str, lifetime: int) -> None:
-        KSR.htable.sht_setxs(CREDENTIALS, _place(key), f"{key} {value}", lifetime)
+        KSR.htable.sht_setxs(CREDENTIALS, self._place(key), f"{key} {value}", lifetime)
+
+    def _place(self, url: str) -> str:
+        """Where a URL's entry lies. Strangers choose URLs: so many places and no more, and whoever comes last has it."""
+        return str(crc32(url.encode("utf-8", "replace")) % self.places)
 
 
 def _asserted(values: Sequence[str]) -> str:
@@ -142,11 +185,6 @@ def _asserted(values: Sequence[str]) -> str:
 
 def _for_a_header(value: str) -> str:
     return value if value.isprintable() else _NOT_IN_A_HEADER.sub(" ", value)
-
-
-def _place(url: str) -> str:
-    """Where a URL's entry lies. Strangers choose URLs: so many places and no more, and whoever comes last has it."""
-    return str(crc32(url.encode("utf-8", "replace")) % _PLACES)
 
 
 def _pv(name: str) -> str:
@@ -183,6 +221,8 @@ def _request_in_full() -> Request:
         _headers("Identity", _MAX_IDENTITY),
         _header("Date", 0),
         bool(_pv("$tt")),
+        resource_priority=_headers("Resource-Priority", _MAX_PRIORITIES),
+        priority=_header("Priority", 0),
     )
 
 
@@ -234,11 +274,14 @@ class Stirshaken:
     def __init__(self, settings: Path) -> None:
         self.port = KamailioPort()
         self.service = Service(settings, self.port)
+        self.port.places = self.service.settings.max_shared_certificates
         self.calls = Calls(self.service, self.port)
         self.epoch = 0
-        self.fetch_route = "STIR_FETCH"
+        self.resume_route = "STIR_RESUME"
         self.parking = Parking(lambda: KSR.htable, PARKED)
         self._fetched = ""
+        self._keeper: Keeper | None = None
+        self._told = ""
 
     def child_init(self, rank: int) -> int:
         """Kamailio calls this in every process after the fork."""
@@ -257,7 +300,7 @@ class Stirshaken:
     def stir_verify(self, wait: str) -> int:
         """1 valid, 2 a certificate is needed (park the call), 3 not valid but goes on, -1 to be answered with `code`.
 
-        "block": never 2, this process fetches, for at most `fetch_timeout`.
+        "block": never 2, this process waits for it, for at most `call_time_budget`.
         """
         code = self.calls.verify(block=wait == "block")
         # A parked call gets its verstat per branch, by a line that a script may have forgotten: what came from outside
@@ -274,10 +317,11 @@ class Stirshaken:
     @entry(REJECT)
     def stir_tag(self, verstat: str) -> int:
         """Branch route of a parked call: 1. Says the verstat given as argument."""
+        headers = _pv(_RESULTS["headers"])
         if KSR.pv.get(_STRIPPED) is None:
-            self.calls.tag(verstat)
+            self.calls.tag(verstat, headers=headers)
         else:
-            self.calls.tag_stripped(verstat)
+            self.calls.tag_stripped(verstat, headers)
         return 1
 
     # Parked calls. Their URLs are in $avp(stir_parked): peers' text is read here, never passed through python_exec,
@@ -290,9 +334,7 @@ class Stirshaken:
         The first call for its URLs orders the fetch. Suspend first, park then: the fetch may be over before this returns.
         """
         urls = _pv(_PARKED_URLS)
-        if not self.parking.park(urls, transaction, self.calls.park_ms):
-            return 1
-        if getattr(KSR, "async").task_group_data(self.fetch_route, FETCH_GROUP, urls) > 0:
+        if not self.parking.park(urls, transaction, self.calls.park_ms) or self.service.credentials.order([urls]):
             return 1
         self.parking.forget_order(urls)
         self.parking.unpark(urls, transaction)
@@ -306,15 +348,9 @@ class Stirshaken:
         return 1
 
     @entry(REJECT)
-    def stir_fetch(self, urls: str) -> int:
-        """In a process of the group "stirshaken": fetch, then let `stir_next` name the calls that wait: 1."""
+    def stir_fetched(self, urls: str) -> int:
+        """In a process of the group "stirshaken": these were fetched; `stir_next` names the calls that wait for them: 1."""
         self._fetched = urls
-        try:
-            # Those who waited may have gone on long ago: then this is nobody's business any more
-            if self.parking.anybody(urls):
-                self.service.obtain(urls.split(" "))
-        finally:
-            self.parking.forget_order(urls)
         return 1
 
     @entry(REJECT)
@@ -326,6 +362,55 @@ class Stirshaken:
         KSR.pv.seti("$var(stir_index)", claimed[0])
         KSR.pv.seti("$var(stir_label)", claimed[1])
         return 1
+
+    # The keeper of the fetch process
+
+    @entry(REJECT)
+    def stir_keep(self, _argument: str) -> int:
+        """In the process that rtimer runs, again and again: keeps the fetch process alive and takes its answers: 1."""
+        if self._keeper is None:
+            self._keeper = Keeper(self.service.orders, self._say)
+        if self.service.generation_now != self._told:
+            self._tell(self._keeper)
+        for answer in self._keeper.answers(_LISTEN):
+            try:
+                self._take(answer)
+            except (StirError, LookupError, TypeError, ValueError, AttributeError) as error:
+                # The others are calls that wait. After an upgrade it may be a newer program than we are
+                self._say("err", f"answer of the fetch process refused: {error!r}")
+        return 1
+
+    def _tell(self, keeper: Keeper) -> None:
+        """Not while another process is reloading: its number is out already, its settings are not."""
+        KSR.htable.sht_lock(CONTROL, "reload")
+        try:
+            told, configuration = self.service.generation_now, self.service.configuration()
+        finally:
+            KSR.htable.sht_unlock(CONTROL, "reload")
+        keeper.configure(configuration)
+        self._told = told
+
+    def _take(self, answer: Mapping[str, Any]) -> None:
+        match answer["kind"]:
+            case "credentials":
+                self.service.credentials.take(answer["credentials"])
+                if urls := answer["urls"]:
+                    self._resume(urls)
+            case "trust":
+                self.service.take_trust(Trust(*answer["trust"]))
+            case "state":
+                KSR.htable.sht_sets(CONTROL, answer["name"], answer["text"])
+            case "log":
+                self._say(answer["level"], answer["text"])
+
+    def _resume(self, urls: str) -> None:
+        """Let the processes of the group go on with the calls that wait for these."""
+        self.parking.forget_order(urls)
+        if self.parking.anybody(urls) and getattr(KSR, "async").task_group_data(self.resume_route, RESUME_GROUP, urls) <= 0:
+            self.port.log("err", f"resume queue full: calls wait for their timers x5u={printable(urls)}")
+
+    def _say(self, level: Literal["err", "warn", "info"], text: str) -> None:
+        self.port.log(level, one_line(text))
 
     # Reload
 
@@ -342,8 +427,10 @@ class Stirshaken:
             if accepted.epoch != epoch:
                 accepted.epoch = epoch
                 self._reload_first()
+                self.service.orders.ring()
         finally:
             self.epoch = epoch
+            self.port.places = self.service.settings.max_shared_certificates
             KSR.htable.sht_unlock(CONTROL, "reload")
 
     def _reload_first(self) -> None:

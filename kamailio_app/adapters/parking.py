@@ -20,9 +20,9 @@ _WAITING: Final = re.compile(r"-?[0-9]{1,10}:-?[0-9]{1,10}:[0-9]{1,15}")
 
 
 class Parking:
-    """`table` is Kamailio's htable module, `name` the table's."""
+    """`table` is Kamailio's htable module, `name` the table's. The clock is one that nobody sets, the same in all processes."""
 
-    def __init__(self, table: Callable[[], Any], name: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, table: Callable[[], Any], name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._table = table
         self._name = name
         self._clock = clock

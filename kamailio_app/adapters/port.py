@@ -18,8 +18,14 @@ class SipPort(Protocol):
 
     def call_id(self) -> str: ...
 
+    def trunk(self) -> str:
+        """What the routing script says where the request comes from: a NAME of [trunk.NAME], or nothing."""
+
     def append_headers(self, lines: str) -> None:
         """Whole header lines, each ended by CRLF."""
+
+    def remove_header(self, name: str) -> None:
+        """Take all headers of this name away."""
 
     def replace_asserted(self, values: Sequence[str]) -> None:
         """Put these P-Asserted-Identity values in the place of all that are there."""
@@ -40,6 +46,9 @@ class SipPort(Protocol):
 
     def logs(self, level: Level) -> bool:
         """Would a line of this level be seen? Saves the making of those that are not."""
+
+    def seen_before(self, key: str, lifetime: int) -> bool:
+        """Was this said within so many seconds, in any process? Remembers it. A call does not repeat itself."""
 
     def once(self, what: str) -> bool:
         """True for the first process that asks, until the next reload."""

@@ -1,1 +1,1 @@
-"""STI certificates: TNAuthList, path validation at a given time, trust anchors, x5u rules, lifetimes."""
+"""STI certificates: TNAuthList, claim constraints, path validation at a given time, CRL, trust list, x5u, lifetimes."""

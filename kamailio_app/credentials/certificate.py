@@ -13,7 +13,7 @@ from kamailio_app.errors import failure
 MAX_CHAIN: Final = 8
 _PEM: Final = b"-----BEGIN CERTIFICATE-----"
 # What cryptography raises for octets that are no certificate, or one with extensions that cannot be read
-_MALFORMED: Final = (
+MALFORMED: Final = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -38,13 +38,13 @@ def parse_chain(octets: bytes, *, limit: int = MAX_CHAIN) -> tuple[x509.Certific
             )
             if len(certificates) > limit:
                 raise failure("credential_malformed", f"{len(certificates)} certificates")
-            certificates.sort(key=_is_ca)  # stable: the order within signers and within CAs is kept
-    except _MALFORMED as error:
+            certificates.sort(key=is_ca)  # stable: the order within signers and within CAs is kept
+    except MALFORMED as error:
         raise failure("credential_malformed", str(error)) from error
     return tuple(certificates)
 
 
-def _is_ca(certificate: x509.Certificate) -> bool:
+def is_ca(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:

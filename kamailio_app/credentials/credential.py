@@ -1,15 +1,17 @@
 """The validated credential: everything that is constant per certificate, checked once (RFC 8224 6.2 steps 3 and 4).
 
 Path validation is cryptography's X.509 verifier with extension policies for STI certificates, which have neither
-subjectAltName nor extendedKeyUsage (decision 9). Not checked: revocation (the STI-PA's CRL is not fetched yet);
-JWTClaimConstraints (RFC 8226 8, RFC 9118).
+subjectAltName nor extendedKeyUsage (decision 9). Revocation changes while a credential is kept: `crl.check_revocation`.
+Claims are a PASSporT's: `Credential.constraints.check`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Final
 
 from cryptography import x509
@@ -18,8 +20,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
-from kamailio_app.credentials import tnauthlist
-from kamailio_app.credentials.certificate import parse_chain
+from kamailio_app.credentials import constraints, profile, tnauthlist
+from kamailio_app.credentials.certificate import MALFORMED, parse_chain
+from kamailio_app.credentials.constraints import ClaimConstraints
+from kamailio_app.credentials.names import identifier, issuer_key
 from kamailio_app.credentials.tnauthlist import TNAuthList
 from kamailio_app.errors import UnsupportedCredential, failure
 
@@ -49,6 +53,10 @@ class Credential:
     not_after: int
     fingerprint: str  # SHA-256 of the DER, hexadecimal
     path_pem: str = field(default="", repr=False)  # the path's certificates without the anchor, unless it is the signer itself
+    identifiers: tuple[str, ...] = ()  # of the same certificates, as `Revocations.revoked` has them
+    anchor: str = ""  # SHA-256 of the anchor's DER, hexadecimal
+    constraints: ClaimConstraints | None = None  # of all certificates of the path together
+    findings: tuple[str, ...] = ()  # what breaks the profile of ATIS-1000080: "CLAUSE: words"
 
 
 class TrustAnchors:
@@ -56,6 +64,7 @@ class TrustAnchors:
 
     def __init__(self, certificates: Iterable[x509.Certificate]) -> None:
         self.certificates = tuple(certificates)
+        self.fingerprints = frozenset(certificate.fingerprint(SHA256()).hex() for certificate in self.certificates)
         self._store = Store(list(self.certificates)) if self.certificates else None
 
     def __len__(self) -> int:
@@ -78,11 +87,12 @@ class TrustAnchors:
             raise failure("credential_untrusted", str(error)) from error
 
 
-def validate(octets: bytes, anchors: TrustAnchors, now: float) -> Credential:
-    """The credential in what an x5u URL holds, validated at `now`.
+def validate(octets: bytes, anchors: TrustAnchors, now: float, *, strict: bool = False) -> Credential:
+    """The credential in what an x5u URL holds, validated at `now`; `strict`: nothing but the profile of ATIS-1000080.
 
     Errors: `credential_malformed`, `credential_expired`, `credential_not_yet_valid`, `credential_key_unsupported`,
-    `credential_usage_forbidden`, `tnauthlist_missing`, `tnauthlist_malformed`, `credential_untrusted`.
+    `credential_usage_forbidden`, `tnauthlist_missing`, `tnauthlist_malformed`, `credential_untrusted`,
+    `constraints_malformed`; if `strict`, `credential_profile`.
     """
     signer, *intermediates = parse_chain(octets)
     key, authority = fitness(signer)
@@ -94,32 +104,53 @@ def validate(octets: bytes, anchors: TrustAnchors, now: float) -> Credential:
         for certificate in intermediates:
             check_validity(certificate, now)
         raise
-    _check_delegation(authority, chain[1:])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            credential = _credential(key, authority, chain)
+    except MALFORMED as error:  # a name or an extension that the path did not need
+        raise failure("credential_malformed", str(error)) from error
+    if strict and credential.findings:
+        raise failure("credential_profile", "; ".join(credential.findings))
+    return credential
+
+
+def _credential(key: EllipticCurvePublicKey, authority: TNAuthList, chain: Sequence[x509.Certificate]) -> Credential:
+    _check_delegation(authority, chain)
+    held = chain[:-1] or chain
     return Credential(
         public_key=key,
         tnauthlist=authority,
         not_before=int(max(certificate.not_valid_before_utc.timestamp() for certificate in chain)),
         not_after=int(min(certificate.not_valid_after_utc.timestamp() for certificate in chain)),
-        fingerprint=signer.fingerprint(SHA256()).hex(),
-        path_pem="".join(certificate.public_bytes(Encoding.PEM).decode("ascii") for certificate in chain[:-1] or chain),
+        fingerprint=chain[0].fingerprint(SHA256()).hex(),
+        path_pem="".join(certificate.public_bytes(Encoding.PEM).decode("ascii") for certificate in held),
+        identifiers=tuple(identifier(issuer_key(certificate.issuer), certificate.serial_number) for certificate in held),
+        anchor=chain[-1].fingerprint(SHA256()).hex(),
+        constraints=constraints.of_certificates(chain),
+        findings=profile.findings(chain),
     )
 
 
-def _check_delegation(authority: TNAuthList, issuers: Iterable[x509.Certificate]) -> None:
-    """RFC 9060 4: an issuer that has a TNAuthList of its own passes on no more than that. Errors: `credential_untrusted`."""
-    for issuer in issuers:
-        own = _tnauthlist(issuer)
-        if own is not None:
-            if not own.encompasses(authority):
-                raise failure("credential_untrusted", "delegated more than the issuer has")
-            authority = own
+def _check_delegation(authority: TNAuthList, chain: Sequence[x509.Certificate]) -> None:
+    """RFC 9060 4: an issuer that has a TNAuthList of its own passes on no more than that, and the certificate below it names
+    the issuer's key. Errors: `credential_untrusted`.
+    """
+    for certificate, issuer in pairwise(chain):
+        own = tnauthlist.of_certificate(issuer)
+        if own is None:
+            continue
+        if not own.encompasses(authority):
+            raise failure("credential_untrusted", "delegated more than the issuer has")
+        if not _names_key(certificate, issuer):
+            raise failure("credential_untrusted", "a delegate's authorityKeyIdentifier is not its issuer's")
+        authority = own
 
 
-def _tnauthlist(certificate: x509.Certificate) -> TNAuthList | None:
-    for extension in certificate.extensions:
-        if extension.oid == tnauthlist.OID and isinstance(extension.value, x509.UnrecognizedExtension):
-            return tnauthlist.decode(extension.value.value)
-    return None
+def _names_key(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    named = [e.value.key_identifier for e in certificate.extensions if isinstance(e.value, x509.AuthorityKeyIdentifier)]
+    own = [e.value.digest for e in issuer.extensions if isinstance(e.value, x509.SubjectKeyIdentifier)]
+    return bool(own) and named == own
 
 
 def check_validity(certificate: x509.Certificate, now: float) -> None:
@@ -154,7 +185,7 @@ def fitness(signer: x509.Certificate) -> tuple[EllipticCurvePublicKey, TNAuthLis
     if isinstance(constraints, x509.BasicConstraints) and constraints.ca:
         # RFC 9060 4: only end-entity certificates sign PASSporTs
         raise failure("credential_usage_forbidden", "a CA certificate")
-    authority = allowed.get(tnauthlist.OID)
-    if not isinstance(authority, x509.UnrecognizedExtension):
+    authority = tnauthlist.of_certificate(signer)
+    if authority is None:
         raise failure("tnauthlist_missing")
-    return key, tnauthlist.decode(authority.value)
+    return key, authority

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
+from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
 
@@ -95,6 +96,14 @@ def decode(der: bytes) -> TNAuthList:
         else:
             numbers.append(_matching(_TN, entry.value.as_str()))
     return TNAuthList(tuple(spcs), tuple(ranges), tuple(numbers))
+
+
+def of_certificate(certificate: x509.Certificate) -> TNAuthList | None:
+    """The certificate's own list. Errors: `tnauthlist_malformed`."""
+    for extension in certificate.extensions:
+        if extension.oid == OID:
+            return decode(extension.value.public_bytes())
+    return None
 
 
 def encode(value: TNAuthList) -> bytes:

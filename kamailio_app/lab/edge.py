@@ -187,6 +187,14 @@ class Edge:
                 self._process.wait(5)
         self._process = None
 
+    def kill(self) -> None:
+        """What a crash does: every process that `start` started ends at once, and none of them can do anything about it."""
+        if self._process is None:
+            return
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(5)
+        self._process = None
+
     def __enter__(self) -> Edge:
         self.start()
         return self
@@ -230,5 +238,9 @@ class Edge:
 
     def worker_pids(self) -> list[int]:
         """Process ids of the SIP workers."""
-        lines = self.rpc("core.ps").splitlines()
-        return [int(pid) for pid, name in itertools.pairwise(lines) if name.startswith("udp receiver")]
+        return self.pids("udp receiver")
+
+    def pids(self, name: str = "") -> list[int]:
+        """Process ids of Kamailio's own processes whose names begin so."""
+        found = self.rpc("core.ps").split("\n")
+        return [int(pid) for pid, called in itertools.pairwise(found) if pid.isdecimal() and called.startswith(name)]

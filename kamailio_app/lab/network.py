@@ -67,7 +67,10 @@ class Network:
                 "x5u_ports": [self.repository.port, self.closed_port, self.silent_port],
                 "x5u_tls_ca_file": str(self.ca_file),
                 "relax_x5u_private_addresses": True,
+                # One host here is a hundred repositories, most of them out of order
+                "breaker_failures": 0,
             },
+            "cache": {"state_dir": "state"},
         }
         for section, options in sections.items():
             values.setdefault(section, {}).update(options)

@@ -1,4 +1,5 @@
-"""A test hierarchy: STI-CA root and intermediate, service providers, and the web server of the repository.
+"""A test hierarchy: STI-CA root and intermediate, service providers, the web server of the repository; and an STI-PA with its
+trust list and its CRL.
 
 Right by default (ATIS-1000080 6.4.1); a test passes only its deviation. Keys are throw-away keys made here.
 """
@@ -6,21 +7,38 @@ Right by default (ATIS-1000080 6.4.1); a test passes only its deviation. Keys ar
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+import json
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
-from kamailio_app.credentials import tnauthlist
+from kamailio_app.credentials import constraints, tnauthlist
+from kamailio_app.credentials.constraints import ClaimConstraints
 from kamailio_app.credentials.tnauthlist import TNAuthList
 
+CRL_URL: Final = "https://pa.example.test/download/v1/crl"
+POLICY_URL: Final = "https://pa.example.test/download/v1/certificate/pa.crt"
+
 _POLICY: Final = ObjectIdentifier("2.16.840.1.114569.1.1.4")
+# As in certificates of the United States, in the order of its attributes
+_CRL_ISSUER: Final = x509.Name(
+    [
+        x509.NameAttribute(NameOID.LOCALITY_NAME, "Bridgewater"),
+        x509.NameAttribute(NameOID.STATE_OR_PROVINCE_NAME, "NJ"),
+        x509.NameAttribute(NameOID.COMMON_NAME, "STI-PA CRL"),
+        x509.NameAttribute(NameOID.COUNTRY_NAME, "US"),
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "STI-PA"),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +85,8 @@ class ServiceProvider:
     with_tnauthlist: bool = True
     ca: bool = False
     digital_signature: bool = True
+    constraints: ClaimConstraints | bytes | None = None
+    enhanced: bool = True  # RFC 9118, otherwise RFC 8226 8
 
 
 class Hierarchy:
@@ -76,6 +96,8 @@ class Hierarchy:
         self.now = now
         self.root = self._authority(f"{name} SHAKEN ROOT CA", None)
         self.intermediate = self._authority(f"{name} SHAKEN Issuing CA", self.root)
+        self.policy_root = self._authority(f"{name} STI-PA ROOT CA", None)
+        self.policy_signer = self._policy_signer()
 
     def service_provider(self, spec: ServiceProvider = ServiceProvider(), issuer: Issued | None = None) -> Issued:
         """Issue a certificate; from a delegate's CA (`spec.ca` of its own) if `issuer` is given."""
@@ -92,14 +114,84 @@ class Hierarchy:
             ),
             critical=True,
         )
-        builder = _identifiers(builder, key, issuer.key)
-        builder = builder.add_extension(x509.CertificatePolicies([x509.PolicyInformation(_POLICY, None)]), critical=False)
+        builder = _profile(_identifiers(builder, key, issuer.key))
+        if spec.constraints is not None:
+            der = _constraints(spec.constraints, spec.enhanced)
+            oid = constraints.ENHANCED_OID if spec.enhanced else constraints.OID
+            builder = builder.add_extension(x509.UnrecognizedExtension(oid, der), critical=False)
         if spec.with_tnauthlist:
             value = spec.tnauthlist if spec.tnauthlist is not None else TNAuthList(spcs=(spec.spc,))
             der = value if isinstance(value, bytes) else tnauthlist.encode(value)
             builder = builder.add_extension(x509.UnrecognizedExtension(tnauthlist.OID, der), critical=False)
         certificate = builder.sign(issuer.key, SHA256())
         return Issued(certificate, key, (issuer.certificate, *issuer.issuers))
+
+    def crl(
+        self,
+        revoked: Iterable[x509.Certificate] = (),
+        *,
+        number: int | None = 1,
+        this_update: float = 0,
+        next_update: float = 0,
+        signer: Issued | None = None,
+    ) -> bytes:
+        """The STI-PA's list in PEM: indirect; an entry names its issuer only if the one before has another."""
+        signer = signer or self.policy_signer
+        point = x509.IssuingDistributionPoint([x509.UniformResourceIdentifier(CRL_URL)], None, False, False, None, True, False)
+        began = _moment(this_update or self.now)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(signer.certificate.subject)
+            .last_update(began)
+            .next_update(_moment(next_update or self.now + 7 * 86400))
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key()), critical=False)
+            .add_extension(point, critical=True)
+        )
+        if number is not None:
+            builder = builder.add_extension(x509.CRLNumber(number), critical=False)
+        issuer = signer.certificate.subject
+        for certificate in sorted(revoked, key=lambda each: each.issuer.rfc4514_string()):
+            entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(began)
+            if certificate.issuer != issuer:
+                issuer = certificate.issuer
+                entry = entry.add_extension(x509.CertificateIssuer([x509.DirectoryName(issuer)]), critical=True)
+            builder = builder.add_revoked_certificate(entry.build())
+        return builder.sign(signer.key, SHA256()).public_bytes(Encoding.PEM)
+
+    def trust_list(
+        self,
+        roots: Iterable[x509.Certificate] | None = None,
+        sequence: int = 1,
+        *,
+        expires: float = 0,
+        signer: Issued | None = None,
+        bring_signer: bool = False,
+        **deviation: object,
+    ) -> str:
+        """The STI-PA's list as a compact JWS; `deviation` are other members of its payload."""
+        signer = signer or self.policy_signer
+        ders = [each.public_bytes(Encoding.DER) for each in (signer.certificate, *signer.issuers)]
+        header: dict[str, object] = {"alg": "ES256", "typ": "JWT", "x5u": POLICY_URL}
+        if bring_signer:
+            header["x5c"] = [b64encode(der).decode() for der in ders]
+        payload: dict[str, object] = {
+            "version": "1.0",
+            "sequence": sequence,
+            "exp": int(expires or self.now + 30 * 86400),
+            "trustList": [
+                each.public_bytes(Encoding.PEM).decode() for each in ([self.root.certificate] if roots is None else roots)
+            ],
+        }
+        return _jws(header, payload | deviation, signer.key)
+
+    def _policy_signer(self) -> Issued:
+        """The certificate of the STI-PA that signs its trust list and its CRL."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = self._builder(_CRL_ISSUER, self.policy_root.certificate.subject, key, 0, 0)
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = builder.add_extension(_usage(digital_signature=True, crl_sign=True), critical=True)
+        builder = _identifiers(builder, key, self.policy_root.key)
+        return Issued(builder.sign(self.policy_root.key, SHA256()), key)
 
     def web_server(self, names: Sequence[str]) -> Issued:
         """A TLS certificate for the repository; its root is the hierarchy's own, which a lab trusts for TLS too."""
@@ -120,6 +212,8 @@ class Hierarchy:
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         builder = builder.add_extension(_usage(key_cert_sign=True), critical=True)
         builder = _identifiers(builder, key, issuer_key)
+        if issuer is not None:
+            builder = _profile(builder)
         return Issued(builder.sign(issuer_key, SHA256()), key)
 
     def _builder(
@@ -168,7 +262,32 @@ def _identifiers(
     return builder.add_extension(subject_id, critical=False).add_extension(authority_id, critical=False)
 
 
-def _usage(*, digital_signature: bool = False, content_commitment: bool = False, key_cert_sign: bool = False) -> x509.KeyUsage:
+def _profile(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+    """What the profile adds to all but roots: the policy, and where the CRL is and whose it is."""
+    point = x509.DistributionPoint([x509.UniformResourceIdentifier(CRL_URL)], None, None, [x509.DirectoryName(_CRL_ISSUER)])
+    return builder.add_extension(
+        x509.CertificatePolicies([x509.PolicyInformation(_POLICY, None)]), critical=False
+    ).add_extension(x509.CRLDistributionPoints([point]), critical=False)
+
+
+def _constraints(value: ClaimConstraints | bytes, enhanced: bool) -> bytes:
+    return value if isinstance(value, bytes) else constraints.encode(value, enhanced)
+
+
+def _jws(header: dict[str, object], payload: dict[str, object], key: ec.EllipticCurvePrivateKey) -> str:
+    """RFC 7515 7.1, with ES256."""
+    signing_input = ".".join(_base64url(json.dumps(part).encode()) for part in (header, payload))
+    r, s = decode_dss_signature(key.sign(signing_input.encode(), ec.ECDSA(SHA256())))
+    return f"{signing_input}.{_base64url(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+
+
+def _base64url(octets: bytes) -> str:
+    return urlsafe_b64encode(octets).decode().rstrip("=")
+
+
+def _usage(
+    *, digital_signature: bool = False, content_commitment: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
+) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=digital_signature,
         content_commitment=content_commitment,
@@ -176,7 +295,7 @@ def _usage(*, digital_signature: bool = False, content_commitment: bool = False,
         data_encipherment=False,
         key_agreement=False,
         key_cert_sign=key_cert_sign,
-        crl_sign=False,
+        crl_sign=crl_sign,
         encipher_only=False,
         decipher_only=False,
     )

@@ -1,1 +1,1 @@
-"""PASSporT (RFC 8225) of type shaken (RFC 8588): claims, deterministic JSON, ES256."""
+"""PASSporTs (RFC 8225) of the types shaken, div, rph and rcd: claims, deterministic JSON, ES256."""

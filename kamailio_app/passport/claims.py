@@ -1,14 +1,14 @@
-"""Claims of a shaken PASSporT with strict types (RFC 8225 5, RFC 8588 3-5)."""
+"""Claims of every PASSporT and of a shaken one, with strict types (RFC 8225 5, RFC 8588 3-5)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from json.encoder import encode_basestring
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from kamailio_app.errors import failure
-from kamailio_app.passport.encoding import json_object
 from kamailio_app.sip import Party
 
 
@@ -22,6 +22,7 @@ class Attestation(StrEnum):
 
 _LEVELS: Final = {level.value: level for level in Attestation}
 _MANDATORY: Final = ("attest", "dest", "iat", "orig", "origid")
+_KINDS: Final[tuple[Literal["tn", "uri"], ...]] = ("tn", "uri")
 _MAX_ORIGID: Final = 255
 _MAX_IAT: Final = 2**53  # the largest integer that every JSON reader keeps (RFC 8259 6)
 
@@ -65,46 +66,62 @@ _DETERMINISTIC: Final = re.compile(
 )
 
 
-def read_claims(octets: bytes) -> ShakenClaims:
-    """The claims in the octets of a payload. Errors: `passport_malformed`, those of `shaken_claims`."""
+def deterministic_claims(octets: bytes) -> ShakenClaims | None:
+    """The claims in the octets of a payload, if it is deterministic JSON of one number calling one, with no other claims."""
     if known := _DETERMINISTIC.fullmatch(str(octets, "latin-1")):
         attest, dest, iat, orig, origid = known.groups()
         return ShakenClaims(_LEVELS[attest], (Party("tn", dest),), int(iat), Party("tn", orig), origid)
-    return shaken_claims(json_object(octets))
+    return None
 
 
-def shaken_claims(members: dict[str, Any]) -> ShakenClaims:
+def shaken_claims(members: Mapping[str, Any]) -> ShakenClaims:
     """Read the claims. Unknown ones are ignored (RFC 8225 8.3).
 
     Errors: `claim_missing`, `claim_malformed`, `attest_invalid`.
     """
-    for name in _MANDATORY:
-        if name not in members:
-            raise failure("claim_missing", name)
-    attest, iat, origid = members["attest"], members["iat"], members["origid"]
-    # type() and not isinstance(): true is no number (RFC 8225 9 rule 4)
-    if type(iat) is not int or not 0 <= iat <= _MAX_IAT:
-        raise failure("claim_malformed", "iat")
+    require(members, _MANDATORY)
+    attest, origid = members["attest"], members["origid"]
+    iat = read_iat(members["iat"])
     if type(origid) is not str or not 0 < len(origid) <= _MAX_ORIGID:
         raise failure("claim_malformed", "origid")
     if type(attest) is not str or attest not in _LEVELS:
         raise failure("attest_invalid", repr(attest))
-    return ShakenClaims(_LEVELS[attest], _dest(members["dest"]), iat, _orig(members["orig"]), origid)
+    return ShakenClaims(_LEVELS[attest], read_dest(members["dest"]), iat, read_orig(members["orig"]), origid)
 
 
-def _orig(value: Any) -> Party:
-    """RFC 8225 5.2.1: exactly one identity, a string."""
+def require(members: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Errors: `claim_missing`."""
+    for name in names:
+        if name not in members:
+            raise failure("claim_missing", name)
+
+
+def read_iat(value: Any) -> int:
+    """A whole number of seconds since 1970. Errors: `claim_malformed`."""
+    # type() and not isinstance(): true is no number (RFC 8225 9 rule 4)
+    if type(value) is not int or not 0 <= value <= _MAX_IAT:
+        raise failure("claim_malformed", "iat")
+    return value
+
+
+def read_orig(value: Any) -> Party:
+    """RFC 8225 5.2.1: exactly one identity, a string. Errors: `claim_malformed`."""
     if type(value) is not dict or len(value) != 1:
         raise failure("claim_malformed", "orig")
-    ((kind, identity),) = value.items()
-    if kind not in ("tn", "uri") or type(identity) is not str or not identity:
-        raise failure("claim_malformed", "orig")
-    return Party(kind, identity)
+    return read_identity(value, "orig")
 
 
-def _dest(value: Any) -> tuple[Party, ...]:
-    """RFC 8225 5.2.1: one or more identities, always in arrays."""
-    if type(value) is not dict or not value or not value.keys() <= {"tn", "uri"}:
+def read_identity(value: Mapping[str, Any], name: str) -> Party:
+    """The one identity among the members of a claim. Errors: `claim_malformed`."""
+    found = [Party(kind, value[kind]) for kind in _KINDS if kind in value]
+    if len(found) != 1 or type(found[0].value) is not str or not found[0].value:
+        raise failure("claim_malformed", name)
+    return found[0]
+
+
+def read_dest(value: Any) -> tuple[Party, ...]:
+    """RFC 8225 5.2.1: one or more identities, always in arrays. Errors: `claim_malformed`."""
+    if type(value) is not dict or not value or not value.keys() <= set(_KINDS):
         raise failure("claim_malformed", "dest")
     parties: list[Party] = []
     for kind, identities in value.items():

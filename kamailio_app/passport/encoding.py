@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Mapping
 from typing import Any, Final
 
 from kamailio_app.errors import failure
@@ -18,7 +19,7 @@ _MAX_BRACKETS: Final = 400
 _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False).encode
 
 
-def canonical_json(value: dict[str, Any]) -> bytes:
+def canonical_json(value: Mapping[str, Any] | list[Any]) -> bytes:
     """RFC 8225 9: no whitespace, members sorted by code point, UTF-8."""
     return _encode_json(value).encode()
 

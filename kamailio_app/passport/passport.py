@@ -1,12 +1,13 @@
-"""The PASSporT as a value: JOSE header, claims, the octets that are signed, the signature (RFC 8225 3-6)."""
+"""The shaken PASSporT as a value: JOSE header, claims, the octets that are signed, the signature (RFC 8225 3-6)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from kamailio_app.errors import failure
-from kamailio_app.passport.claims import ShakenClaims, read_claims
+from kamailio_app.passport.claims import ShakenClaims, deterministic_claims, shaken_claims
 from kamailio_app.passport.encoding import canonical_json, from_base64url, json_object, to_base64url
 
 SHAKEN: Final = "shaken"
@@ -28,17 +29,25 @@ class JoseHeader(NamedTuple):
 
 
 class Passport(NamedTuple):
-    """A decoded full-form PASSporT; nothing is verified yet. `signing_input` is what was received, octet for octet."""
+    """A decoded full-form shaken PASSporT; nothing is verified yet. `signing_input` is what was received, octet for octet.
+
+    `members` is the whole payload where it is not just the five claims in deterministic JSON, which it nearly always is.
+    """
 
     header: JoseHeader
     claims: ShakenClaims
     signing_input: bytes
     signature: bytes
+    members: Mapping[str, Any] | None = None
+
+    def payload(self) -> Mapping[str, Any]:
+        """All claims, also those that mean nothing to us."""
+        return self.claims.members() if self.members is None else self.members
 
 
 def jose_header(text: str) -> JoseHeader:
-    """Decode the protected header. Errors: `passport_malformed`, `claim_missing`, `claim_malformed`, `typ_unsupported`,
-    `alg_unsupported`.
+    """Decode the protected header. Errors: `passport_malformed`, `jose_header_incomplete`, `claim_malformed`,
+    `typ_unsupported`, `alg_unsupported`.
     """
     if len(text) > MAX_JOSE_TEXT:
         raise failure("passport_malformed", "JOSE header too large")
@@ -51,7 +60,7 @@ def _remembered_header(text: str) -> JoseHeader:
     members = json_object(from_base64url(text))
     for name in ("typ", "alg", "x5u"):
         if name not in members:
-            raise failure("claim_missing", name)
+            raise failure("jose_header_incomplete", name)
     header = JoseHeader(members["alg"], members.get("ppt"), members["typ"], members["x5u"])
     for name, value in header._asdict().items():
         if type(value) is not str and not (name == "ppt" and value is None):
@@ -73,7 +82,11 @@ def shaken_passport(digest: str, header: JoseHeader | None = None) -> Passport:
     header = header or jose_header(header_text)
     if header.ppt != SHAKEN:
         raise failure("ppt_mismatch", repr(header.ppt))
-    claims = read_claims(from_base64url(payload_text))
-    signed = digest[: len(header_text) + 1 + len(payload_text)]
+    payload = from_base64url(payload_text)
+    signature = from_base64url(signature_text)
     # RFC 8225 6: the octets as received, never a re-encoding
-    return Passport(header, claims, signed.encode("ascii"), from_base64url(signature_text))
+    signed = digest[: len(header_text) + 1 + len(payload_text)].encode("ascii")
+    if claims := deterministic_claims(payload):
+        return Passport(header, claims, signed, signature)
+    members = json_object(payload)
+    return Passport(header, shaken_claims(members), signed, signature, members)

@@ -7,9 +7,20 @@ Asterisk's names where the meaning is the same. What the values become is `setti
 from __future__ import annotations
 
 import json
+import re
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from ipaddress import ip_address, ip_network
+from typing import Any, Final, NamedTuple
+
+
+class Items(NamedTuple):
+    """What a list may hold: in words, and as a check of one of them."""
+
+    words: str
+    fits: Callable[[Any], bool]
+    may_be_empty: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +34,7 @@ class Option:
     example: str
     choices: tuple[str, ...] = ()
     bounds: tuple[float, float] | None = None
+    items: Items | None = None
 
     def refusal(self, value: Any) -> str:
         """Why the option does not take this value; empty if it does."""
@@ -32,12 +44,16 @@ class Option:
         if wanted is str and not value.isprintable():
             return "takes no control characters"
         if self.choices and value not in self.choices:
-            return f"is one of {', '.join(self.choices)}, not {value!r}"
+            return f"is one of {_listed(self.choices)}, not {value!r}"
         if self.bounds and not self.bounds[0] <= value <= self.bounds[1]:
-            return f"lies between {self.bounds[0]:g} and {self.bounds[1]:g}, not {_shown(value)}"
-        if wanted is list and not (value and all(type(item) is int and 0 < item < 65536 for item in value)):
-            return "takes a list of ports"
+            return f"lies between {self.bounds[0]:.9g} and {self.bounds[1]:.9g}, not {_shown(value)}"
+        if self.items and not ((value or self.items.may_be_empty) and all(self.items.fits(item) for item in value)):
+            return f"takes a list of {self.items.words}"
         return ""
+
+
+def _listed(choices: tuple[str, ...]) -> str:
+    return ", ".join(choice or '""' for choice in choices)
 
 
 def _shown(value: Any) -> str:
@@ -48,6 +64,65 @@ def _shown(value: Any) -> str:
 
 
 _TYPES: Final = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
+
+_DNS_SERVER: Final = re.compile(r"(?:\[([^\[\]]+)\]|([0-9.]+)):([0-9]{1,5})")
+
+
+def _is_port(item: Any) -> bool:
+    return type(item) is int and 0 < item < 65536
+
+
+def _is_network(item: Any) -> bool:
+    try:
+        return type(item) is str and "%" not in item and bool(ip_network(item))
+    except ValueError:
+        return False
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return "%" not in text and bool(ip_address(text))
+    except ValueError:
+        return False
+
+
+def _is_dns_server(item: Any) -> bool:
+    if type(item) is not str:
+        return False
+    with_port = _DNS_SERVER.fullmatch(item)
+    if with_port is None:
+        return _is_address(item)
+    return _is_address(with_port[1] or with_port[2]) and _is_port(int(with_port[3]))
+
+
+def _is_number(item: Any) -> bool:
+    return type(item) is str and re.fullmatch(r"[0-9*#]{1,15}", item, re.ASCII) is not None
+
+
+_PORTS: Final = Items("ports", _is_port, may_be_empty=False)
+_NETWORKS: Final = Items(
+    'networks in CIDR form, like "10.0.0.0/8" or "2001:db8::/32", no bit set behind the prefix', _is_network
+)
+_DNS_SERVERS: Final = Items('addresses, like "192.0.2.53", "192.0.2.53:5353" or "[2001:db8::53]:53"', _is_dns_server)
+_NUMBERS: Final = Items('numbers as text, like "911": digits, * and #', _is_number)
+
+_ACTIONS: Final = ("observe", "tag", "reject")
+_ACTION_OR_NONE: Final = ("", *_ACTIONS)
+_CLASS_ACTION: Final = "ours: one class may be trusted sooner than the others"
+# What a [trunk.NAME] may say for itself; an option that it leaves out is that of [verification]
+TRUNK: Final = "trunk"
+TRUNK_OPTIONS: Final = (
+    "failure_action",
+    "require_identity",
+    "stale_date_action",
+    "no_identity_action",
+    "bad_info_action",
+    "unsupported_credential_action",
+    "invalid_identity_action",
+    "code_profile",
+    "reason_header",
+    "p_headers",
+)
 
 SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
     "signing": (
@@ -108,18 +183,120 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
             Option(
                 "failure_action",
                 "tag",
-                "What a failed verification does: observe (log only; no verstat is added), tag (the call goes on "
-                "and verstat tells the callee), reject (403, 428, 436, 437 or 438).",
+                "What a failed verification does: observe (log only; no verstat is added, to valid calls neither), tag "
+                "(the call goes on and verstat tells the callee), reject (403, 428, 436, 437 or 438). Emergency calls "
+                "are never rejected.",
                 "ATIS-1000074: a failed verification alone does not end a call; Asterisk's name",
                 '"reject"',
-                choices=("observe", "tag", "reject"),
+                choices=_ACTIONS,
             ),
             Option(
                 "require_identity",
                 False,
-                "With reject: also answer 428 to calls without a usable Identity header.",
+                "A call without a usable Identity header counts as failed, and no_identity_action says what that does. "
+                "False: it is never rejected, whatever the actions say.",
                 "RFC 8224 6.2.2: a choice of local policy",
                 "true",
+            ),
+            Option(
+                "stale_date_action",
+                "",
+                "failure_action for what RFC 8224 answers with 403 Stale Date. Empty: as failure_action.",
+                _CLASS_ACTION,
+                '"tag"',
+                choices=_ACTION_OR_NONE,
+            ),
+            Option(
+                "no_identity_action",
+                "",
+                "failure_action for 428 Use Identity Header, where require_identity is true. Empty: as failure_action.",
+                _CLASS_ACTION,
+                '"reject"',
+                choices=_ACTION_OR_NONE,
+            ),
+            Option(
+                "bad_info_action",
+                "",
+                "failure_action for 436 Bad Identity Info: the certificate cannot be had. Empty: as failure_action.",
+                _CLASS_ACTION,
+                '"tag"',
+                choices=_ACTION_OR_NONE,
+            ),
+            Option(
+                "unsupported_credential_action",
+                "",
+                "failure_action for 437 Unsupported Credential: the certificate is not accepted. Empty: as failure_action.",
+                _CLASS_ACTION,
+                '"reject"',
+                choices=_ACTION_OR_NONE,
+            ),
+            Option(
+                "invalid_identity_action",
+                "",
+                "failure_action for 438 Invalid Identity Header: header, claims or signature are wrong. Empty: as "
+                "failure_action.",
+                _CLASS_ACTION,
+                '"reject"',
+                choices=_ACTION_OR_NONE,
+            ),
+            Option(
+                "code_profile",
+                "rfc8224",
+                "Which table says the SIP code of a failure, in answers and in Reason: rfc8224, atis1000082 (North America's "
+                "verification servers) or man (France). The classes of the five actions above are always those of RFC 8224.",
+                "RFC 8224 6.2.2",
+                '"atis1000082"',
+                choices=("rfc8224", "atis1000082", "man"),
+            ),
+            Option(
+                "reason_header",
+                True,
+                "Tell the signer what failed: Reason: STIR in the responses, one for each Identity header that failed, with "
+                "the PASSporT's signature.",
+                "RFC 9410 4 to 6",
+                "false",
+            ),
+            Option(
+                "p_headers",
+                False,
+                "Add P-Attestation-Indicator and P-Origination-ID to valid calls; those that came from outside are removed.",
+                "TS 24.229: for use inside one network",
+                "true",
+            ),
+            Option(
+                "emergency_numbers",
+                ["911", "933", "112"],
+                "Calls to these numbers and to urn:service:sos are verified with what is at hand: they never wait and are "
+                "never rejected.",
+                "ours: an emergency call is not lost to a verification; 933 tests 911",
+                '["112", "15", "17", "18"]',
+                items=_NUMBERS,
+            ),
+            Option(
+                "call_time_budget",
+                2.0,
+                "Seconds that a call waits for a certificate, parked or blocked; what failed then is x5u_timeout. The fetch "
+                "may go on for the next call.",
+                "the SBC trade's usual 2 s budget",
+                "1.5",
+                bounds=(0.1, 30.0),
+            ),
+            Option(
+                "replay_detection",
+                "off",
+                "A PASSporT that came before, in a call with another Call-ID: off, flag (say so in log and results) or fail "
+                "(counts as invalid). A call that comes back through a B2BUA, diverted or not, looks like a replay.",
+                "RFC 8224 12.1",
+                '"flag"',
+                choices=("off", "flag", "fail"),
+            ),
+            Option(
+                "certificate_profile",
+                "lenient",
+                "strict: also refuse certificates that break the SHAKEN profile in ways that do no harm by themselves.",
+                "ATIS-1000080 6.4.1; field: certificates of approved CAs break it",
+                '"strict"',
+                choices=("lenient", "strict"),
             ),
             Option(
                 "max_iat_age",
@@ -151,6 +328,64 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
                 "RFC 8224 6.2 step 4; Asterisk's name",
                 "60",
                 bounds=(1, 3600),
+            ),
+        ),
+    ),
+    "trust": (
+        "Trust list and revocation list of the policy administrator (STI-PA).",
+        (
+            Option(
+                "trust_list_url",
+                "",
+                "Where the STI-PA publishes the list of approved CAs; its roots are trusted besides those of ca_file.",
+                "ATIS-1000084",
+                '"https://sti-pa.example.net/v1/ca-list"',
+            ),
+            Option(
+                "trust_list_file",
+                "",
+                "The same list as a file, for hosts that something else supplies.",
+                "ours",
+                '"/etc/kamailio/stirshaken/ca-list.jws"',
+            ),
+            Option(
+                "sti_pa_ca_file",
+                "",
+                "PEM file with the roots of the STI-PA: what trust list and CRL have to be signed under. Who signs the CRL "
+                "stands in it as well, unless it is who signs the list.",
+                "ATIS-1000084",
+                '"/etc/kamailio/stirshaken/sti-pa-root.pem"',
+            ),
+            Option(
+                "crl_url",
+                "",
+                "Where the STI-PA publishes the list of revoked certificates.",
+                "ATIS-1000080 6.4.1",
+                '"https://sti-pa.example.net/v1/crl"',
+            ),
+            Option(
+                "crl_file",
+                "",
+                "The same list as a file, PEM or DER.",
+                "Asterisk's name",
+                '"/etc/kamailio/stirshaken/sti.crl"',
+            ),
+            Option(
+                "crl_failure",
+                "soft",
+                "Without a current revocation list: soft (certificates count as not revoked, and the log says so), hard "
+                "(none is accepted).",
+                "RFC 5280 6.3; soft: an STI-PA that is down does not end telephony",
+                '"hard"',
+                choices=("soft", "hard"),
+            ),
+            Option(
+                "trust_refresh_interval",
+                3600,
+                "Seconds between two looks at the lists.",
+                "ours",
+                "900",
+                bounds=(5, 604800),
             ),
         ),
     ),
@@ -196,10 +431,11 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
         (
             Option(
                 "fetch_timeout",
-                2.0,
-                "Seconds for a whole fetch: name, connection, TLS and every byte. A parked call waits half a second longer.",
-                "the SBC trade's usual 2 s budget",
-                "1.5",
+                5.0,
+                "Seconds for a whole fetch: name, connection, TLS and every byte. It may go on longer than its call waits "
+                "(call_time_budget): the next call has it.",
+                "ours",
+                "3.0",
                 bounds=(0.1, 30.0),
             ),
             Option(
@@ -224,6 +460,63 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
                 "Ports that an x5u URL may name.",
                 "ATIS-1000074",
                 "[443, 8443]",
+                items=_PORTS,
+            ),
+            Option(
+                "x5u_permit",
+                [],
+                "Networks that certificates are fetched from although they are not public.",
+                "Asterisk's name",
+                '["10.20.0.0/16"]',
+                items=_NETWORKS,
+            ),
+            Option(
+                "x5u_deny",
+                [],
+                "Networks that nothing is fetched from; goes before x5u_permit.",
+                "Asterisk's name",
+                '["203.0.113.0/24", "2001:db8::/32"]',
+                items=_NETWORKS,
+            ),
+            Option(
+                "x5u_dns_servers",
+                [],
+                "Name servers to ask for repositories' names. Empty: the system's.",
+                "ours",
+                '["192.0.2.53", "[2001:db8::53]:5353"]',
+                items=_DNS_SERVERS,
+            ),
+            Option(
+                "max_concurrent_fetches",
+                1000,
+                "Fetches under way at the same time.",
+                "ours",
+                "200",
+                bounds=(1, 10000),
+            ),
+            Option(
+                "max_concurrent_fetches_per_host",
+                8,
+                "Of these, to one host.",
+                "ours",
+                "4",
+                bounds=(1, 1000),
+            ),
+            Option(
+                "breaker_failures",
+                5,
+                "Failures in a row (no connection, no answer in time, 5xx) after which a host is left alone. 0: never.",
+                "ours",
+                "10",
+                bounds=(0, 1000),
+            ),
+            Option(
+                "breaker_seconds",
+                30,
+                "Seconds that such a host is left alone before one fetch tries again.",
+                "ours",
+                "60",
+                bounds=(1, 3600),
             ),
             Option(
                 "x5u_tls_ca_file",
@@ -254,6 +547,15 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
                 bounds=(1, 100000),
             ),
             Option(
+                "max_shared_certificates",
+                4096,
+                "Certificates that all workers share, in Kamailio's shared memory (its -m): about 2 kB each. What does not "
+                "fit comes from the disk.",
+                "ours",
+                "16384",
+                bounds=(64, 65536),
+            ),
+            Option(
                 "min_cache_lifetime",
                 86400,
                 "Seconds a certificate is kept at least, whatever Cache-Control says; never past its own validity.",
@@ -276,6 +578,21 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
                 "ours: short, so that a repository that comes back is seen",
                 "30",
                 bounds=(1, 3600),
+            ),
+            Option(
+                "state_dir",
+                "/var/lib/kamailio-stirshaken",
+                "Where certificates, trust list and CRL outlive a restart. Empty: nowhere.",
+                "ours",
+                '"/var/lib/kamailio-stirshaken"',
+            ),
+            Option(
+                "max_disk_certificates",
+                20000,
+                "Certificates kept there.",
+                "ours",
+                "5000",
+                bounds=(0, 1000000),
             ),
         ),
     ),
@@ -300,6 +617,12 @@ def sample() -> str:
             blocks.append(
                 f"{comment}\n# Example: {option.name} = {option.example}\n{option.name} = {json.dumps(option.default)}"
             )
+    blocks.append(
+        "# Trunks that are treated otherwise: a section for each, named as your routing script says in $avp(stir_trunk). It\n"
+        "# may hold any of these; what it leaves out is as in [verification]:\n"
+        f"{textwrap.fill(', '.join(TRUNK_OPTIONS), 110, initial_indent='# ', subsequent_indent='# ')}.\n"
+        '# Example:\n# [trunk.carrier-a]\n# failure_action = "reject"\n# require_identity = true'
+    )
     return "\n\n".join(blocks) + "\n"
 
 

@@ -8,35 +8,41 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.x509 import Certificate
 
 from kamailio_app import sti_as, sti_vs
 from kamailio_app.credentials.certificate import parse_chain
-from kamailio_app.credentials.credential import Credential, TrustAnchors, validate
-from kamailio_app.credentials.lifetime import lifetime
+from kamailio_app.credentials.credential import Credential, TrustAnchors
+from kamailio_app.credentials.crl import Revocations
+from kamailio_app.credentials.trust_list import TrustList
 from kamailio_app.errors import StirError, failure
 from kamailio_app.passport import es256
 from kamailio_app.passport.claims import Attestation
-from kamailio_app.policy.treatment import Treatment, treatment
+from kamailio_app.policy.treatment import Treatment, TreatmentRules, treatment
 from kamailio_app.runtime import settings as settings_file
 from kamailio_app.runtime.accepted import Accepted, AcceptedMemory
-from kamailio_app.runtime.cache import CredentialCache, Fetched, SharedTable
-from kamailio_app.runtime.fetcher import Fetcher
+from kamailio_app.runtime.cache import SharedTable
+from kamailio_app.runtime.credentials import Credentials
 from kamailio_app.runtime.keystore import NOTHING, Loaded, Pair, choose_signer, load_signers, make_signer
+from kamailio_app.runtime.link import Orders
 from kamailio_app.runtime.settings import Settings
+from kamailio_app.runtime.trust import Trust, TrustMemory
 from kamailio_app.sip import Party, Request
 from kamailio_app.sti_as import Signed, Signer
 from kamailio_app.verdict import Verification
 
 _CA_FILE = "[verification] ca_file"
-# No honest call names more signers whom nobody here ever heard of
-_MAX_FETCHES = 2
 _TLS_CA_FILE = "[x5u] x5u_tls_ca_file"
-_LENT_LONGER = 5  # seconds, beyond what a call waits for at most
+_STI_PA_CA_FILE = "[trust] sti_pa_ca_file"
+# The caller's provider and three that diverted the call, none of which anybody here ever heard of
+_MAX_FETCHES = 4
 _ATTESTATIONS = {level.value: level for level in Attestation}
 
 
@@ -55,7 +61,7 @@ class Pending(NamedTuple):
 
 
 class Service:
-    """`clock` gives seconds since 1970; `fetcher` is made at the first fetch, in the process that fetches."""
+    """`clock` gives seconds since 1970. Made before the server forks."""
 
     def __init__(
         self,
@@ -63,17 +69,25 @@ class Service:
         shared: SharedTable,
         *,
         clock: Callable[[], float] = time.time,
-        make_fetcher: Callable[[settings_file.FetchRules], Fetcher] = Fetcher,
+        sleep: Callable[[float], None] = time.sleep,
+        orders: Orders | None = None,
     ) -> None:
         self._path = path
-        self._shared = shared
         self._clock = clock
-        self._make_fetcher = make_fetcher
-        self._fetcher: Fetcher | None = None
+        self.orders = orders or Orders()
         self.accepted = AcceptedMemory()
+        self.trust = TrustMemory()
+        self.credentials = Credentials(shared, self.orders, clock, lambda: self.generation, sleep)
         self.keys = NOTHING
+        self._looked_at = 0
         _warm_up()
         self.reload()
+        if any(trust := Trust.from_disk(self.settings.state_dir)):
+            # The STI-PA may be out of reach now: what it said last is in use from the first call on. More than there is room
+            # for is no reason not to start
+            with suppress(StirError):
+                self.trust.write(trust)
+            self._look_at_trust(0)
 
     # --- Configuration ------------------------------------------------------------------------------------------
 
@@ -84,13 +98,15 @@ class Service:
         """
         settings = settings_file.load(self._path)
         anchors = _read_anchors(settings.ca_file)
-        trust = _trust_anchors(anchors)
-        # Not with Python's ssl: that shares OpenSSL's state with Kamailio's tls and must not run before the fork
-        _trust_anchors(_read_anchors(settings.fetch.tls_ca_file, _TLS_CA_FILE), _TLS_CA_FILE)
+        trusted = _certificates(anchors)
+        # The fetch process could only fail; here it stops the start. Not with Python's ssl: that shares OpenSSL's state with
+        # Kamailio's tls
+        _certificates(_read_anchors(settings.fetch.tls_ca_file, _TLS_CA_FILE), _TLS_CA_FILE)
+        _certificates(_read_anchors(settings.trust.sti_pa_ca_file, _STI_PA_CA_FILE), _STI_PA_CA_FILE)
         keys = load_signers(settings.certificate_dir, settings.public_cert_url, self._clock(), self.keys)
         pairs = {name: (pair.key.decode("latin-1"), pair.chain.decode("latin-1")) for name, pair in keys.pairs.items()}
         self.accepted.write(Accepted(settings.text, anchors.decode("latin-1"), pairs))
-        self._adopt(settings, trust, keys)
+        self._adopt(settings, trusted, keys)
 
     def catch_up(self) -> None:
         """Take over what another process has read and found good."""
@@ -98,17 +114,16 @@ class Service:
         settings = settings_file.parse(self._path, accepted.settings)
         pairs = {name: Pair(key.encode("latin-1"), chain.encode("latin-1")) for name, (key, chain) in accepted.pairs.items()}
         signers = {name: make_signer(name, pair, settings.public_cert_url, None) for name, pair in pairs.items()}
-        self._adopt(settings, _trust_anchors(accepted.anchors.encode("latin-1")), Loaded(signers, pairs))
+        self._adopt(settings, _certificates(accepted.anchors.encode("latin-1")), Loaded(signers, pairs))
 
-    def _adopt(self, settings: Settings, anchors: TrustAnchors, keys: Loaded) -> None:
+    def _adopt(self, settings: Settings, anchors: tuple[Certificate, ...], keys: Loaded) -> None:
         self.settings = settings
-        self.anchors = anchors
+        self._strict = replace(settings.verification, strict_parameters=True)
         self.keys = keys
+        self._own_anchors = anchors
+        self._read_trust()
         self._chosen: tuple[int, Signer] | None = None
-        self._cache = CredentialCache(settings.max_cache_size)
-        if self._fetcher:
-            self._fetcher.close()
-        self._fetcher = None
+        self.credentials.adopt(settings, self.anchors, self._revocations)
 
     # --- Signing ------------------------------------------------------------------------------------------------
 
@@ -132,95 +147,88 @@ class Service:
 
     # --- Verification -------------------------------------------------------------------------------------------
 
-    def verify(self, request: Request, *, block: bool = False, last_try: bool = False) -> Verified | Pending:
-        """Verify. If a credential is missing: Pending; with `block` it is fetched; at the `last_try` it is a timeout."""
+    def verify(
+        self,
+        request: Request,
+        *,
+        block: bool = False,
+        last_try: bool = False,
+        emergency: bool = False,
+        rules: TreatmentRules | None = None,
+    ) -> Verified | Pending:
+        """Verify. If a credential is missing: Pending; with `block` this process waits for it, at most `call_time_budget`; at
+        the `last_try` it is a timeout. An `emergency` call waits for nothing. `rules`: its trunk's, else those of all.
+        """
         now = self._clock()
-        examination = sti_vs.examine(request, self.settings.verification, now=now)
+        if int(now) != self._looked_at:
+            self._look_at_trust(int(now))
+        rules = rules or self.settings.treatment
+        strictness = self._strict if rules.codes.strict_parameters else self.settings.verification
+        examination = sti_vs.examine(request, strictness, now=now)
         credentials: dict[str, Credential | StirError] = {}
         missing: list[str] = []
         for url in examination.needed:
-            credential = self._at_hand(url, now)
+            credential = self.credentials.get(url, now)
             if credential is None:
                 missing.append(url)
             else:
                 credentials[url] = credential
         if missing:
-            if last_try:
-                credentials.update((url, failure("x5u_timeout", "the call waited long enough")) for url in missing)
-            elif block:
-                credentials.update(self.fetch(missing[:_MAX_FETCHES]))
-                credentials.update((url, failure("x5u_refused", "too many URLs")) for url in missing[_MAX_FETCHES:])
-            else:
-                self._lend(credentials, now)
-                return Pending(tuple(missing[:_MAX_FETCHES]))
+            # What more there is was never honest
+            credentials.update((url, failure("x5u_refused", "too many URLs")) for url in missing[_MAX_FETCHES:])
+            del missing[_MAX_FETCHES:]
+            why = failure("x5u_timeout", "the call waited long enough")
+            if emergency:
+                self.credentials.order(missing)
+                why = failure("credential_not_at_hand")
+            elif block and not last_try:
+                credentials.update(self.credentials.wait_for(missing, self.settings.call_time_budget))
+            elif not last_try:
+                self.credentials.lend(credentials, now)
+                return Pending(tuple(missing))
+            credentials.update((url, why) for url in missing if url not in credentials)
         verification = sti_vs.conclude(examination, credentials, now=now)
-        return Verified(verification, treatment(verification, self.settings.treatment), examination.caller)
+        action = treatment(verification, rules, emergency=emergency)
+        return Verified(verification, action, examination.caller)
 
-    def _lend(self, credentials: Mapping[str, Credential | StirError], now: float) -> None:
-        """The call goes on in another process, which has to find what is at hand here, should others have displaced it."""
-        ends = int(now) + int(self.settings.fetch.timeout) + _LENT_LONGER
-        for url, credential in credentials.items():
-            if isinstance(credential, Credential) and self._shared.get(url) is None:
-                fetched = Fetched(min(ends, credential.not_after), pem=credential.path_pem)
-                self._shared.put(url, fetched.to_text(), max(1, fetched.expires - int(now)))
+    def _look_at_trust(self, second: int) -> None:
+        """Once a second: has the keeper written another trust list or CRL?"""
+        self._looked_at = second
+        if self.trust.generation != self._trust_generation:
+            self._read_trust()
+            self.credentials.trust(self.anchors, self._revocations)
 
-    def obtain(self, urls: Iterable[str]) -> None:
-        """Fetch those that are not at hand: another process may have been faster."""
-        now = self._clock()
-        if missing := [url for url in urls if self._at_hand(url, now) is None]:
-            self.fetch(missing[:_MAX_FETCHES])
+    def _read_trust(self) -> None:
+        self._trust_generation, trust = self.trust.read()
+        trust = trust.under(self.settings.trust)
+        listed = TrustList.from_text(trust.trust_list)
+        self.anchors = TrustAnchors((*self._own_anchors, *(listed.anchors().certificates if listed else ())))
+        self._revocations = Revocations.from_text(trust.revocations)
 
-    def fetch(self, urls: Iterable[str]) -> dict[str, Credential | StirError]:
-        """Fetch credentials, remember them here and for the other processes. Waits for at most `fetch_timeout`."""
-        if self._fetcher is None:
-            self._fetcher = self._make_fetcher(self.settings.fetch)
-        epoch = self.accepted.epoch  # a reload meanwhile may change the verdict
-        downloads = self._fetcher.fetch(urls)
-        now = self._clock()
-        results: dict[str, Credential | StirError] = {}
-        for url, download in downloads.items():
-            try:
-                if isinstance(download, StirError):
-                    raise download
-                credential = validate(download.octets, self.anchors, now)
-            except StirError as error:
-                ends = int(now) + self.settings.negative_lifetime
-                fetched = Fetched(ends, token=error.token, epoch=epoch)
-                results[url] = error
-            else:
-                ends = int(now) + lifetime(download.cache_control, self.settings.lifetime)
-                # Only what the path needs: a stranger's file may hold much more
-                fetched = Fetched(min(ends, credential.not_after), pem=credential.path_pem)
-                results[url] = credential
-            self._cache.put(url, results[url], fetched.expires)
-            self._shared.put(url, fetched.to_text(), max(1, fetched.expires - int(now)))
-        return results
+    @property
+    def generation(self) -> str:
+        """Of settings and trust together: what was refused under another one may be good now."""
+        return f"{self.accepted.epoch}:{self._trust_generation}"
 
-    def _at_hand(self, url: str, now: float) -> Credential | StirError | None:
-        return self._cache.get(url, now) or self._from_shared(url, now)
+    @property
+    def generation_now(self) -> str:
+        """The same, as far as any process has got."""
+        return f"{self.accepted.epoch}:{self.trust.generation}"
 
-    def _from_shared(self, url: str, now: float) -> Credential | StirError | None:
-        text = self._shared.get(url)
-        fetched = Fetched.from_text(text) if text else None
-        if fetched is None or fetched.expires <= now:
-            return None
-        if error := fetched.error():
-            # What was refused before a reload may be good after it: new trust anchors, another rule
-            if fetched.epoch != self.accepted.epoch:
-                return None
-            self._cache.put(url, error, fetched.expires)
-            return error
-        return self._accept(url, fetched, now)
+    def take_trust(self, trust: Trust) -> None:
+        """In the keeper: the fetch process has a new trust list or CRL. Errors: `crl_malformed` if it is too large."""
+        self.trust.write(trust)
 
-    def _accept(self, url: str, fetched: Fetched, now: float) -> Credential | StirError:
-        """Validate what was fetched, once, and remember the outcome; never past the end of the chain's validity."""
-        try:
-            credential = validate(fetched.pem.encode(), self.anchors, now)
-        except StirError as error:
-            self._cache.put(url, error, min(fetched.expires, int(now) + self.settings.negative_lifetime))
-            return error
-        self._cache.put(url, credential, min(fetched.expires, credential.not_after))
-        return credential
+    def configuration(self) -> dict[str, Any]:
+        """What the fetch process has to know."""
+        accepted, (generation, trust) = self.accepted.read(), self.trust.read()
+        return {
+            "path": str(self._path),
+            "settings": accepted.settings,
+            "anchors": accepted.anchors,
+            "generation": f"{self.accepted.epoch}:{generation}",
+            "trust": list(trust),
+        }
 
 
 def _random_uuid() -> str:
@@ -242,9 +250,9 @@ def _read_anchors(ca_file: Path | None, option: str = _CA_FILE) -> bytes:
         raise failure("option_invalid", f"{option}: {error}") from error
 
 
-def _trust_anchors(octets: bytes, option: str = _CA_FILE) -> TrustAnchors:
+def _certificates(octets: bytes, option: str = _CA_FILE) -> tuple[Certificate, ...]:
     try:
-        return TrustAnchors(parse_chain(octets, limit=_MAX_ANCHORS) if octets else ())
+        return parse_chain(octets, limit=_MAX_ANCHORS) if octets else ()
     except StirError as error:
         raise failure("option_invalid", f"{option}: {error}") from error
 

@@ -10,7 +10,8 @@ from kamailio_app.credentials.x5u import DEFAULT_RULES, MAX_URL_OCTETS, X5uRules
 from kamailio_app.errors import FAILED, FAILURES, NOT_VALIDATED, PASSED, BadIdentityInfo, NotSigned, StirError, failure
 from kamailio_app.identity import MAX_FIELD_OCTETS
 from kamailio_app.passport.claims import Attestation
-from kamailio_app.policy.treatment import FailureAction, Treatment, TreatmentRules, treatment
+from kamailio_app.policy.emergency import is_emergency
+from kamailio_app.policy.treatment import FailureAction, TreatmentRules, treatment
 from kamailio_app.sip import Party, party, uris, with_verstat, without_verstat
 from kamailio_app.sti_vs import MAX_IDENTITY_HEADERS
 from kamailio_app.verdict import Verdict, combine
@@ -244,7 +245,7 @@ STALE = {**CLAIMS, "iat": NOW - 600}
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (identity(token(without(HEADER, "typ"), STALE)), "claim_missing"),  # E9 before E15
+        (identity(token(without(HEADER, "typ"), STALE)), "jose_header_incomplete"),  # E9 before E15
         (identity(token({**HEADER, "typ": "x"}, STALE)), "typ_unsupported"),  # E11 before E15
         (identity(token(claims=without(STALE, "attest"))), "claim_missing"),  # E14 before E15
         (identity(token(claims={**STALE, "orig": {"tn": "1"}})), "iat_stale"),  # E15 before E16
@@ -302,14 +303,38 @@ def test_failed_dominates_when_several_headers_fail() -> None:
 def test_call_goes_on_by_default() -> None:
     """ATIS-1000074 5.3 (standards RC-2): no call is rejected unless the operator chose to; verstat tells the callee."""
     for verification in (verify(), verify("rubbish"), verify(GOOD), verify(GOOD, credential_=failure("credential_untrusted"))):
-        assert treatment(verification, TreatmentRules()) == Treatment(verstat=verification.verstat)
+        treated = treatment(verification, TreatmentRules())
+        assert (treated.code, treated.phrase, treated.verstat) == (0, "", verification.verstat)
 
 
 def test_rejecting_uses_the_code_of_the_failure() -> None:
     """RFC 8224 6.2.2: by the operator's choice."""
     rules = TreatmentRules(FailureAction.REJECT)
-    assert treatment(verify(identity(token(claims=STALE))), rules) == Treatment(403, "Stale Date")
-    assert treatment(verify("rubbish"), rules) == Treatment(438, "Invalid Identity Header")
+    for value, code, phrase in (
+        (identity(token(claims=STALE)), 403, "Stale Date"),
+        ("rubbish", 438, "Invalid Identity Header"),
+    ):
+        treated = treatment(verify(value), rules)
+        assert (treated.code, treated.phrase, treated.verstat) == (code, phrase, "")
+
+
+@pytest.mark.parametrize("to", ["sip:911@x", "sip:+911@x", "tel:112", "urn:service:sos", "urn:service:sos.police"])
+def test_emergency_call_is_never_rejected(to: str) -> None:
+    """RFC 8224 6.2.2 leaves it to policy (standards EM-1, RC-4): no emergency call is lost to a verification."""
+    rules = TreatmentRules(FailureAction.REJECT, require_identity=True)
+    call = replace(INVITE, to_uri=to)
+    emergency = is_emergency(call, frozenset({"911", "112"}))
+    for verification in (verify(request=call), verify("rubbish", request=call), verify(GOOD, request=call)):
+        assert treatment(verification, rules).code in (428, 438)
+        assert treatment(verification, rules, emergency=emergency).code == 0
+
+
+@pytest.mark.parametrize("header", [(), ("a.b.c;info=<https://x/y>;ppt=other",)])
+def test_428_is_sent_where_identity_is_mandatory(header: tuple[str, ...]) -> None:
+    """RFC 8224 6.2.2 (standards RC-1): if local policy requires an Identity and none that is supported is there, 428."""
+    rules = TreatmentRules(FailureAction.REJECT, require_identity=True)
+    treated = treatment(verify(*header), rules)
+    assert (treated.code, treated.phrase) == (428, "Use Identity Header")
 
 
 def test_headers_have_a_bounded_size() -> None:

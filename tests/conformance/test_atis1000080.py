@@ -1,4 +1,4 @@
-"""ATIS-1000080 6.4.1: the profile of SHAKEN certificates. Hard: what follows; soft, not checked: names, policies, CRL URLs."""
+"""ATIS-1000080 6.4.1: the profile of SHAKEN certificates. Hard: what follows; soft: test_atis1000080_profile.py."""
 
 from __future__ import annotations
 

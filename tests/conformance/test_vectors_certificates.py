@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,13 +13,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from kamailio_app.credentials import tnauthlist
+from kamailio_app.credentials import constraints, tnauthlist
 from kamailio_app.credentials.certificate import parse_chain
+from kamailio_app.credentials.constraints import ClaimConstraints
 from kamailio_app.credentials.credential import TrustAnchors, fitness, validate
+from kamailio_app.credentials.crl import Revocations, check_revocation, read_crl
+from kamailio_app.credentials.names import issuer_key
 from kamailio_app.credentials.tnauthlist import TelephoneNumberRange, TNAuthList
+from kamailio_app.credentials.trust_list import TrustList, read_trust_list, signer_url
 from kamailio_app.errors import StirError
 
-from .support import NOW, VECTORS, read
+from .support import NOW, VECTORS, read, text
 
 
 def _outcome(octets: bytes, anchors: TrustAnchors, now: float) -> str:
@@ -201,6 +206,210 @@ def test_opensips_certificate(file: str, now: float, expected: str) -> None:
     """RFC 8224 6.2 steps 3 and 4: the certificates of the OpenSIPS test suite."""
     anchors = TrustAnchors(parse_chain(read("opensips/ca-cert.pem")))
     assert _outcome(read(f"opensips/{file}"), anchors, now) == expected
+
+
+# --- The profile of ATIS-1000080 ----------------------------------------------------------------------------------
+
+_POINTS = "cRLDistributionPoints is not one URL with cRLIssuer (none in a root)"
+_NAME = "common name is not SHAKEN's"
+_POLICY = "certificatePolicies is not exactly one of SHAKEN's (none in a root)"
+_SERIAL = "serial number is not positive, shorter than 64 random bits or longer than 20 octets"
+_USAGE = "keyUsage is not critical or has other bits than the profile's"
+_SUBJECT = "subject lacks country or organization"
+FINDINGS: dict[str, set[str]] = {
+    "122D": {
+        f"signer's {_NAME}", f"signer's {_USAGE}", f"signer's {_POINTS}", f"issuer's {_SUBJECT}",
+        f"root's {_SUBJECT}",
+    },
+    "2135": {f"signer's {_NAME}", f"signer's {_POINTS}", f"issuer's {_POINTS}"},
+    "318J": {"signer's subjectKeyIdentifier is not the key's", f"signer's {_POINTS}", f"issuer's {_POINTS}"},
+    "321J": {
+        f"signer's {_NAME}", f"signer's {_POLICY}", f"signer's {_POINTS}", f"issuer's {_POLICY}", f"issuer's {_POINTS}",
+        "root's signature is not ECDSA with SHA-256 or SHA-384", "root's key is not on P-256 (in a CA: or P-384)",
+        f"root's {_POLICY}", f"root's {_POINTS}",
+    },
+    "421K": {
+        f"signer's {_POINTS}", "signer's extensions are not of the profile", f"issuer's {_SUBJECT}", f"issuer's {_NAME}",
+        f"issuer's {_POLICY}", f"issuer's {_POINTS}", f"root's {_NAME}", f"root's {_USAGE}",
+    },
+    "498L": set(),
+    "600F": {f"signer's {_SERIAL}", f"signer's {_NAME}", f"issuer's {_SERIAL}"},
+    "738J": {f"signer's {_POINTS}", f"root's {_NAME}"},
+    "775J": {f"signer's {_POINTS}", f"issuer's {_POINTS}"},
+    "828J": {f"signer's {_NAME}", f"signer's {_POINTS}", f"issuer's {_POINTS}"},
+    "872J": set(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("chain", [chain for chain in CHAINS if chain.complete], ids=lambda chain: chain.spc)
+def test_findings_of_real_chains(chain: Chain) -> None:
+    """ATIS-1000080 6.4.1: two of eleven are of the profile, so it is not asked for by default."""
+    octets = read(f"stici_real/{chain.file}")
+    credential = validate(octets, _observed("roots"), _middle(parse_chain(octets)))
+    assert set(credential.findings) == {f"ATIS-1000080 6.4.1: {words}" for words in FINDINGS[chain.spc]}
+
+
+# --- CRLs ---------------------------------------------------------------------------------------------------------
+
+
+def _list_outcome(octets: bytes, anchors: TrustAnchors, now: float, *signers: x509.Certificate) -> str:
+    try:
+        read_crl(octets, anchors, now, signers=signers)
+    except StirError as error:
+        return error.token
+    return "valid"
+
+
+def _anchor(file: str) -> TrustAnchors:
+    return TrustAnchors(parse_chain(read(file)))
+
+
+@cache
+def _generated_crl(form: str) -> Revocations:
+    signers = parse_chain(read("generated/cert_pa_signer.pem"))
+    return read_crl(read(f"generated/indirect_crl.{form}"), _anchor("generated/cert_pa_root.pem"), NOW, signers=signers)
+
+
+def test_indirect_crl_has_two_entries_of_two_issuers() -> None:
+    """RFC 5280 5.3.3: each with its certificateIssuer."""
+    held = _generated_crl("der")
+    assert (held.number, held.this_update, held.next_update) == (7, 1699963200, 2524521600)
+    assert sorted(identifier.partition(" ")[2] for identifier in held.revoked) == [
+        "6115aa14141dc034e22b91f6",
+        "d2e7b9989621a5790daa7cc5",
+    ]
+    assert _generated_crl("pem") == held
+
+
+@pytest.mark.parametrize(
+    ("chain", "expected"),
+    [("chain_revoked.pem", "credential_revoked"), ("chain_leaf5678.pem", "good"), ("chain_leaf1234.pem", "good")],
+)
+def test_revoked_is_who_has_both_serial_number_and_issuer(chain: str, expected: str) -> None:
+    """RFC 5280 5.3.3: vectors 51 and 52; the second has a revoked number under another issuer."""
+    credential = validate(read(f"generated/{chain}"), _anchor("generated/cert_root.pem"), NOW)
+    assert credential.findings == ()
+    with nullcontext() if expected == "good" else pytest.raises(StirError, match=expected):
+        check_revocation(credential, _generated_crl("der"), NOW, hard=True)
+
+
+def test_crl_of_another_pa_is_untrusted() -> None:
+    """RFC 5280 6.3.3 (f)."""
+    signers = parse_chain(read("generated/cert_pa_signer.pem"))
+    assert (
+        _list_outcome(read("generated/indirect_crl.der"), _anchor("generated/cert_root.pem"), NOW, *signers) == "crl_untrusted"
+    )
+
+
+JULY_2022 = 1657200000
+
+
+@pytest.mark.parametrize(
+    ("file", "now", "expected"),
+    [
+        ("crl_example.der", JULY_2022, "valid"),
+        ("crl_example.der", JULY_2022 + 30 * 86400, "crl_stale"),
+        ("crl_example.der", NOW, "crl_untrusted"),  # its signer has expired
+        ("ca_crl_example.der", JULY_2022, "crl_untrusted"),  # signed by the root, whose keyUsage lacks cRLSign
+    ],
+)
+def test_french_crl(file: str, now: float, expected: str) -> None:
+    """RFC 5280 6.3.3 (f): lists without issuingDistributionPoint, without entries."""
+    signers = parse_chain(read("apnf_fr/ca_signing_cert_example.pem"))
+    assert _list_outcome(read(f"apnf_fr/{file}"), _anchor("apnf_fr/trustlist_ca_0.pem"), now, *signers) == expected
+
+
+def test_french_certificate_names_the_issuer_of_its_crl_in_another_order() -> None:
+    """RFC 5280 7.1 would have the same order of attributes; published certificates have not."""
+    certificate = parse_chain(read("apnf_fr/sti_cert_OPC000.pem"))[0]
+    (point,) = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    assert point.crl_issuer
+    (named,) = point.crl_issuer
+    issuer = x509.load_der_x509_crl(read("apnf_fr/crl_example.der")).issuer
+    assert isinstance(named.value, x509.Name)
+    assert named.value != issuer
+    assert issuer_key(named.value) == issuer_key(issuer)
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("crlNotRevokedRaw.pem", "good"),
+        ("crlRevokedRaw.pem", "credential_revoked"),
+        ("deltaCrlNotRevokedRaw.pem", "good"),  # by its name only: it lacks deltaCRLIndicator
+        ("deltaCrlRevokedRaw.pem", "credential_revoked"),
+        ("crlWithDeltaURLNotRevokedRaw.pem", "crl_malformed"),  # its freshestCRL cannot be read
+    ],
+)
+def test_direct_crl(file: str, expected: str) -> None:
+    """RFC 5280 5.1: a CA's own list, which names no issuer in its entries."""
+    (ca,) = parse_chain(read("crl/certRaw.pem"))
+    outcome = _list_outcome(read(f"crl/{file}"), TrustAnchors([ca]), 1730000000)
+    assert outcome == ("crl_malformed" if expected == "crl_malformed" else "valid")
+    if outcome == "valid":
+        held = read_crl(read(f"crl/{file}"), TrustAnchors([ca]), 1730000000)
+        listed = f"{issuer_key(ca.issuer)} {ca.serial_number:x}" in held.revoked
+        assert listed is (expected == "credential_revoked")
+
+
+# --- Trust lists --------------------------------------------------------------------------------------------------
+
+
+def _trust_list(file: str, now: float = NOW, former: TrustList | None = None) -> TrustList | str:
+    signer, anchors = read("generated/cert_pa_signer.pem"), _anchor("generated/cert_pa_root.pem")
+    try:
+        return read_trust_list(text(f"generated/{file}"), signer, anchors, now, former=former)
+    except StirError as error:
+        return error.token
+
+
+def test_trust_list_is_the_anchor_of_calls() -> None:
+    """ATIS-1000084: vector 80."""
+    held = _trust_list("80_pa_trustlist.jwt")
+    assert isinstance(held, TrustList)
+    assert held.certificates_pem.encode() == read("generated/cert_root.pem")
+    assert (held.sequence, held.expires, held.version, held.skipped) == (42, 2500000000, "1.0", 0)
+    assert validate(read("generated/chain_leaf1234.pem"), held.anchors(), NOW).tnauthlist == TNAuthList(spcs=("1234",))
+    assert signer_url(text("generated/80_pa_trustlist.jwt")) == "https://pa.example.test/download/v1/certificate/pa.crt"
+
+
+def test_trust_list_does_not_go_back_and_expires() -> None:
+    """ATIS-1000084: vectors 81 and 82."""
+    former = _trust_list("80_pa_trustlist.jwt")
+    assert isinstance(former, TrustList)
+    assert _trust_list("81_pa_trustlist_rollback.jwt", former=former) == "trust_list_rollback"
+    assert isinstance(_trust_list("81_pa_trustlist_rollback.jwt"), TrustList)
+    assert _trust_list("82_pa_trustlist_expired.jwt") == "trust_list_expired"
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        # exp is in 2011, when nobody's certificate was valid: their signatures and signer are good
+        ("trustlist_ca.jws.json", "trust_list_expired"),
+        ("trustlist_ca_certs.jws.json", "trust_list_expired"),
+        ("trustlist_pa_certs.jws.json", "trust_list_signature"),  # another signer, which is not published
+    ],
+)
+def test_french_trust_list(file: str, expected: str) -> None:
+    """RFC 7515 7.2.2: the flattened serialisation."""
+    octets = text(f"apnf_fr/{file}")
+    assert signer_url(octets) == "https://<domaine-bpco>/ca/certs/2825D0EC08D575B25F595CA683A80F911590FCC3.cer"
+    signer, anchors = read("apnf_fr/ca_signing_cert_example.pem"), _anchor("apnf_fr/trustlist_ca_0.pem")
+    with pytest.raises(StirError) as caught:
+        read_trust_list(octets, signer, anchors, JULY_2022)
+    assert caught.value.token == expected
+
+
+# --- Constraints --------------------------------------------------------------------------------------------------
+
+
+def test_9118_figure_1_holds_its_constraints() -> None:
+    """RFC 9118 figure 1: confidence has to be there and be high or medium; priority must not."""
+    held = constraints.of_certificates(parse_chain(read("rfc/rfc9118_fig1.pem")))
+    assert held == ClaimConstraints(
+        frozenset({"confidence"}), (("confidence", frozenset({"high", "medium"})),), frozenset({"priority"})
+    )
 
 
 # --- TNAuthList ---------------------------------------------------------------------------------------------------

@@ -62,10 +62,14 @@ CASES = [
     Case("22_missing_iat.jwt", "claim_missing"),
     Case("23_missing_orig.jwt", "claim_missing"),
     Case("24_missing_origid.jwt", "claim_missing"),
-    Case("30_header_missing_ppt.jwt", "ppt_mismatch", note="ATIS-1000082 E9 436; the header field says shaken: 438"),
-    Case("31_header_missing_typ.jwt", "claim_missing", note="ATIS-1000082 E9 436; RFC 8224 6.2.2: no valid PASSporT, 438"),
-    Case("32_header_missing_alg.jwt", "claim_missing", note="ATIS-1000082 E9 436; 438 as above"),
-    Case("33_header_missing_x5u.jwt", "claim_missing", info=X5U, note="ATIS-1000082 E9 436; 438 as above"),
+    Case("30_header_missing_ppt.jwt", "jose_header_incomplete", note="ATIS-1000082 E9 436; the header field says shaken: 438"),
+    Case(
+        "31_header_missing_typ.jwt",
+        "jose_header_incomplete",
+        note="ATIS-1000082 E9 436; RFC 8224 6.2.2: no valid PASSporT, 438",
+    ),
+    Case("32_header_missing_alg.jwt", "jose_header_incomplete", note="ATIS-1000082 E9 436; 438 as above"),
+    Case("33_header_missing_x5u.jwt", "jose_header_incomplete", info=X5U, note="ATIS-1000082 E9 436; 438 as above"),
     Case("34_typ_JWT.jwt", "typ_unsupported", note="ATIS-1000082 E11 437; 437 is for credentials: 438"),
     Case("35_alg_none.jwt", "identity_malformed", note="437; an empty signature already breaks the grammar of digest: 438"),
     Case("36_alg_HS256_pubkey.jwt", "alg_unsupported", note="437; refused before any key is looked at: 438"),
@@ -93,22 +97,60 @@ CASES = [
     Case("70_shaken_with_rcd.jwt", note="rcd and crn ride as extra claims"),
 ]
 
-# A header field with the PASSporT's own ppt: none of these types is verified
-UNSUPPORTED_TYPES = {
-    "60_div_1.jwt": "div",
-    "61_div_2.jwt": "div",
-    "62_div_broken_link.jwt": "div",
-    "63_div_orig_changed.jwt": "div",
-    "64_div_with_opt.jwt": "div",
-    "65_divo.jwt": "div-o",
-    "66_rph_ets.jwt": "rph",
-    "67_rph_911.jwt": "rph",
-    "68_rph_callback.jwt": "rph",
-    "69_rcd_nam.jwt": "rcd",
-    "71_rcd_jcd_digest.jwt": "rcd",
-    "72_utf8_nam.jwt": "rcd",
-    "73_base_full.jwt": "",
-}
+
+@dataclass(frozen=True)
+class Extension:
+    """A PASSporT of another type, next to 01_good_A and whatever else the call needs. `token` is of its own header."""
+
+    file: str
+    token: str = "valid"
+    chain: str = "chain_leaf5678.pem"
+    called: str = "+12155550131"
+    beside: tuple[str, ...] = ("01_good_A.jwt",)
+    call: str = "valid"
+    caller: str = "+12155550121"
+    resource_priority: tuple[str, ...] = ()
+    priority: str | None = None
+    note: str = ""
+
+
+OWN_CHAIN, OWN_X5U = "chain_leaf1234.pem", X5U
+EXTENSIONS = [
+    Extension("60_div_1.jwt", called="+12155550140"),
+    Extension("61_div_2.jwt", called="+12155550150", beside=("60_div_1.jwt", "01_good_A.jwt")),
+    Extension("62_div_broken_link.jwt", "div_mismatch", called="+12155550150", call="div_mismatch"),
+    Extension("63_div_orig_changed.jwt", "orig_mismatch", called="+12155550140", call="div_mismatch"),
+    Extension("64_div_with_opt.jwt", "claim_malformed", called="+12155550140", call="div_mismatch"),
+    Extension(
+        "65_divo.jwt", "ppt_unsupported", called="+12155550140", call="dest_mismatch", note="div-o is not for SIP (RFC 8946 5)"
+    ),
+    Extension("66_rph_ets.jwt", resource_priority=("ets.0, wps.0",)),
+    Extension("66_rph_ets.jwt", "rph_mismatch", resource_priority=("ets.0",), note="wps.0 is signed and not there"),
+    Extension("67_rph_911.jwt", called="911", beside=(), call="ppt_unsupported", resource_priority=("esnet.1",)),
+    Extension(
+        "68_rph_callback.jwt",
+        caller="911",
+        called="+12155550121",
+        beside=(),
+        call="ppt_unsupported",
+        resource_priority=("esnet.0",),
+        priority="psap-callback",
+    ),
+    Extension(
+        "68_rph_callback.jwt",
+        "rph_mismatch",
+        caller="911",
+        called="+12155550121",
+        beside=(),
+        call="ppt_unsupported",
+        resource_priority=("esnet.0",),
+        note="Priority is not what was signed",
+    ),
+    Extension("69_rcd_nam.jwt", chain=OWN_CHAIN),
+    Extension("71_rcd_jcd_digest.jwt", chain=OWN_CHAIN),
+    Extension("72_utf8_nam.jwt", chain=OWN_CHAIN),
+    Extension("73_base_full.jwt", "ppt_unsupported", chain=OWN_CHAIN, note="base PASSporTs are ignored: only shaken attests"),
+]
 
 # No PASSporTs: a trust list and SPC tokens of the STI-PA are never in an Identity header
 OTHER_TOKENS = {
@@ -172,16 +214,61 @@ def test_only_a_wrong_credential_or_signature_is_a_failed_validation() -> None:
     assert FAILURES["x5u_refused"].verstat == NOT_VALIDATED
 
 
-@pytest.mark.parametrize(("file", "ppt"), UNSUPPORTED_TYPES.items())
-def test_other_passport_type_is_ignored(file: str, ppt: str) -> None:
-    """RFC 8224 6.2 step 1: a header field of a type that is not supported; 428 if it is all there is."""
+def _field(file: str) -> str:
+    """The Identity value of a vector, with the type that its own header has."""
     passport = text(f"generated/{file}")
-    parameter = f";ppt={ppt}" if ppt else ""
-    field = identity(passport, f";info=<{_own_x5u(passport)}>;alg=ES256{parameter}")
-    verification = _verify(field, "chain_leaf5678.pem")
-    assert verification.token == "ppt_unsupported"
-    assert verification.verdict.error is not None
-    assert verification.verdict.error.code == 428
+    ppt = json.loads(unb64(passport.partition(".")[0])).get("ppt", "")
+    return identity(passport, f";info=<{_own_x5u(passport)}>;alg=ES256{f';ppt={ppt}' if ppt else ''}")
+
+
+def _verify_extension(case: Extension) -> Verification:
+    uri = f"sip:{case.called}@example.com"
+    request = replace(
+        INVITE,
+        from_uri=f"sip:{case.caller}@example.com",
+        to_uri=uri,
+        request_uri=uri,
+        identity=tuple(_field(file) for file in (case.file, *case.beside)),
+        resource_priority=case.resource_priority,
+        priority=case.priority,
+    )
+    examination = sti_vs.examine(request, now=NOW)
+    chains = {OWN_X5U: OWN_CHAIN, _own_x5u(text(f"generated/{case.file}")): case.chain}
+    return sti_vs.conclude(examination, {url: _credential(chains[url]) for url in examination.needed}, now=NOW)
+
+
+@pytest.mark.parametrize("case", EXTENSIONS, ids=lambda case: f"{case.file}-{case.token}")
+def test_vector_of_another_type_gets_its_token(case: Extension) -> None:
+    """RFC 8946 4.2, RFC 8443 4.2, RFC 9027, RFC 9795: the header's own verdict, and the call's."""
+    verification = _verify_extension(case)
+    error = verification.verdicts[0].error
+    assert (error.token if error else "valid") == case.token
+    assert (verification.token or "valid") == case.call
+
+
+def test_other_types_differ_from_the_manifest_only_where_a_note_says_so() -> None:
+    for case in EXTENSIONS:
+        expected = MANIFEST[case.file]["expect"]
+        assert case.note or (case.token == "valid") == expected.startswith("pass"), case.file
+
+
+def test_what_the_vectors_of_other_types_tell() -> None:
+    """RFC 8946 4.2: who diverted; RFC 8443: the priority; RFC 9795: the name in UTF-8, the jCard whose digest is right."""
+    told = {case.file: _verify_extension(case) for case in reversed(EXTENSIONS)}
+    assert told["60_div_1.jwt"].diversions == ("12155550131",)
+    assert told["61_div_2.jwt"].diversions == ("12155550131", "12155550140")
+    assert told["66_rph_ets.jwt"].rph == ("ets.0", "wps.0")
+    assert told["68_rph_callback.jwt"].rph == ("esnet.0",)
+    names = [told[file].rcd for file in ("69_rcd_nam.jwt", "71_rcd_jcd_digest.jwt", "72_utf8_nam.jwt")]
+    assert [rcd.nam for rcd in names if rcd] == ["James Bond", "Q Branch", "Café Zoë"]
+    assert '"Q Branch"' in (names[1].jcd if names[1] else "")
+
+
+def test_rich_call_data_in_a_shaken_vector_is_told() -> None:
+    """RFC 9795: in a shaken PASSporT."""
+    rcd = _verify(_field("70_shaken_with_rcd.jwt")).rcd
+    assert rcd is not None
+    assert (rcd.nam, rcd.apn, rcd.crn) == ("Example Clinic", "12155550199", "Appointment reminder")
 
 
 def test_compact_base_passport_is_ignored() -> None:
@@ -200,7 +287,7 @@ def test_good_header_next_to_an_ignored_one_decides() -> None:
 
 
 def test_every_vector_of_the_manifest_is_judged() -> None:
-    assert {case.file for case in CASES} | UNSUPPORTED_TYPES.keys() | OTHER_TOKENS == MANIFEST.keys()
+    assert {case.file for case in CASES} | {case.file for case in EXTENSIONS} | OTHER_TOKENS == MANIFEST.keys()
 
 
 # Line number in the file -> outcome

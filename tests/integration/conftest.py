@@ -28,14 +28,15 @@ def cfg(request: pytest.FixtureRequest) -> str:
 class Site:
     """One edge between a phone on the inside and a carrier on the outside."""
 
-    def __init__(self, network: Network, directory: Path, cfg: str, **options: object) -> None:
+    def __init__(self, network: Network, directory: Path, cfg: str, *, number: int = 30, **options: object) -> None:
+        """Its addresses are those of the network from `number` on."""
         self.network = network
-        self.phone, self.carrier = Peer(network.host(31)), Peer(network.host(32))
-        self.spare = Peer(network.host(33))
+        self.phone, self.carrier = Peer(network.host(number + 1)), Peer(network.host(number + 2))
+        self.spare = Peer(network.host(number + 3))
         settings = options.pop("settings", network.settings())
         self.edge: Edge = network.edge(
             directory.name,
-            30,
+            number,
             cfg,
             settings=settings,
             inside=[self.phone.uri, *([self.spare.uri] if options.pop("failover", False) else [])],

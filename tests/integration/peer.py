@@ -94,12 +94,19 @@ class Peer:
             if message.start_line.startswith(f"{method} "):
                 return message
 
-    def final(self, timeout: float = 5) -> SipMessage:
-        """The next response that is not provisional, acknowledged if it is a refusal (RFC 3261 17.1.1.3)."""
+    def response(self, timeout: float = 5) -> SipMessage:
+        """The next response, acknowledged if it is a refusal (RFC 3261 17.1.1.3)."""
         while True:
             message = self.receive(timeout)
             if message.code >= 300 and message.header("cseq").endswith("INVITE"):
                 self._acknowledge(message)
+            if message.code:
+                return message
+
+    def final(self, timeout: float = 5) -> SipMessage:
+        """The next response that is not provisional."""
+        while True:
+            message = self.response(timeout)
             if message.code >= 200:
                 return message
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kamailio_app.credentials.credential import Credential, validate
+from kamailio_app.credentials import constraints
+from kamailio_app.credentials.constraints import ClaimConstraints
+from kamailio_app.credentials.credential import Credential, TrustAnchors, validate
+from kamailio_app.credentials.crl import Revocations, read_crl
 from kamailio_app.credentials.tnauthlist import TelephoneNumberRange, TNAuthList, decode, encode
+from kamailio_app.credentials.trust_list import TrustList, read_trust_list, signer_url
 from kamailio_app.errors import UnsupportedCredential
 from kamailio_app.lab.pki import ServiceProvider
 
-from .support import NOW, PROPERTY, anchors, attempt, credential, hierarchy, provider
+from .support import NOW, PROPERTY, anchors, any_text, attempt, credential, hierarchy, provider
 
 
 def _validate(octets: bytes, now: float = NOW) -> Credential | None:
@@ -212,3 +221,170 @@ def test_mutations_are_not_all_alike() -> None:
     assert _validate(_as_pem(DER) + _as_pem(ISSUER_DER)) == credential()
     with pytest.raises(UnsupportedCredential):
         validate(_as_pem(DER), anchors(), NOW)
+
+
+# --- What a CA or STI-PA signed, whatever it is ---------------------------------------------------------------------
+
+POLICY = TrustAnchors([hierarchy().policy_root.certificate])
+POLICY_SIGNER = hierarchy().policy_signer
+CRL = x509.load_pem_x509_crl(hierarchy().crl([provider().certificate, hierarchy().intermediate.certificate]))
+_ECDSA_WITH_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
+
+
+def _signed(tbs: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
+    signature = key.sign(tbs, ec.ECDSA(SHA256()))
+    return _tlv(0x30, tbs + _ECDSA_WITH_SHA256 + _tlv(0x03, b"\0" + signature))
+
+
+@PROPERTY
+@given(_mutations(provider().certificate.tbs_certificate_bytes))
+def test_whatever_an_issuer_signs_is_a_credential_or_refused(tbs: bytes) -> None:
+    """An issuer may be hostile: a delegate has its own CA."""
+    der = _signed(tbs, hierarchy().intermediate.key)
+    held = _validate(_as_pem(der) + hierarchy().intermediate.pem)
+    assert held is None or len(held.identifiers) == 2
+
+
+@PROPERTY
+@given(_mutations(hierarchy().intermediate.certificate.tbs_certificate_bytes))
+def test_whatever_a_root_signs_is_an_issuer_or_refused(tbs: bytes) -> None:
+    held = _validate(provider().pem + _as_pem(_signed(tbs, hierarchy().root.key)))
+    assert held is None or held.tnauthlist == credential().tnauthlist
+
+
+@PROPERTY
+@given(_mutations(CRL.tbs_certlist_bytes))
+def test_whatever_the_sti_pa_signs_is_a_list_or_refused(tbs: bytes) -> None:
+    der = _signed(tbs, POLICY_SIGNER.key)
+    held, token = attempt(read_crl, der, POLICY, NOW, signers=[POLICY_SIGNER.certificate])
+    if held is None:
+        assert token in {"crl_malformed", "crl_untrusted", "crl_stale"}
+    else:
+        assert Revocations.from_text(held.to_text()) == held
+
+
+@PROPERTY
+@given(st.binary() | _mutations(CRL.public_bytes(Encoding.DER)) | _mutations(CRL.public_bytes(Encoding.PEM)))
+def test_any_octets_are_the_list_or_refused(octets: bytes) -> None:
+    held, token = attempt(read_crl, octets, POLICY, NOW, signers=[POLICY_SIGNER.certificate])
+    good = read_crl(CRL.public_bytes(Encoding.DER), POLICY, NOW, signers=[POLICY_SIGNER.certificate])
+    assert held == good or (held is None and token in {"crl_malformed", "crl_untrusted"})
+
+
+JWS = hierarchy().trust_list()
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+)
+PAYLOADS = st.fixed_dictionaries(
+    {},
+    optional={
+        "version": JSON,
+        "sequence": JSON | st.integers(0, 9),
+        "exp": JSON | st.just(NOW + 60),
+        "trustList": JSON | st.just([hierarchy().root.pem.decode()]),
+        "certList": JSON,
+    },
+)
+
+
+@PROPERTY
+@given(PAYLOADS)
+def test_whatever_payload_the_sti_pa_signs_is_a_trust_list_or_refused(payload: dict[str, object]) -> None:
+    text = hierarchy().trust_list(**{"version": "1.0", **payload})  # type: ignore[arg-type]
+    held, token = attempt(read_trust_list, text, POLICY_SIGNER.pem, POLICY, NOW)
+    if held is None:
+        assert token in {"trust_list_malformed", "trust_list_expired"}
+    else:
+        assert TrustList.from_text(held.to_text()) == held
+
+
+@PROPERTY
+@given(
+    any_text([*JWS.split("."), ".", "{", "}", '"caList":', '"payload":', '"protected":', '"signature":', '"', ",", "[", "]"])
+)
+def test_any_text_is_a_trust_list_or_refused(text: str) -> None:
+    held, token = attempt(read_trust_list, text, POLICY_SIGNER.pem, POLICY, NOW)
+    assert held is not None or token in {"trust_list_malformed", "trust_list_signature"}
+    url, refusal = attempt(signer_url, text)
+    assert url is not None or refusal == "trust_list_malformed"
+
+
+CONSTRAINTS = st.builds(
+    ClaimConstraints,
+    st.frozensets(st.text("abc/", max_size=4), max_size=3),
+    st.lists(
+        st.tuples(st.text("abc", max_size=4), st.frozensets(st.text(st.characters(codec="utf-8")), min_size=1, max_size=3)),
+        max_size=3,
+    ).map(tuple),
+    st.frozensets(st.text("abc/", max_size=4), max_size=3),
+).filter(lambda value: bool(value.must_include or value.permitted or value.must_exclude))
+
+
+@PROPERTY
+@given(CONSTRAINTS)
+def test_constraints_are_written_and_read_to_the_same(value: ClaimConstraints) -> None:
+    assert constraints.decode(constraints.encode(value, enhanced=True), enhanced=True) == value
+
+
+@PROPERTY
+@given(st.binary() | CONSTRAINTS.map(lambda value: constraints.encode(value, enhanced=True)).flatmap(_mutations), st.booleans())
+def test_any_octets_are_constraints_or_malformed(der: bytes, enhanced: bool) -> None:
+    value, token = attempt(constraints.decode, der, enhanced)
+    assert token in {"", "constraints_malformed"}
+    if value is not None:
+        assert attempt(value.check, {"iat": 1, "orig": {}, "dest": {}, "a": [1.5], "b": "x"})[1] in {"", "claim_not_permitted"}
+
+
+# --- Size -----------------------------------------------------------------------------------------------------------
+
+
+def _with_serial(tbs: bytes, serial: bytes) -> bytes:
+    """The certificate's content with another INTEGER behind its version."""
+    assert (tbs[1], tbs[4:9]) == (0x82, bytes.fromhex("a003020102"))
+    return _tlv(0x30, tbs[4:9] + _tlv(0x02, serial) + tbs[11 + tbs[10] :])
+
+
+HUGE = [
+    b"\x30\x80" * 500_000,
+    b"\x30\x84\x7f\xff\xff\xff" * 100_000,
+    bytes(1_000_000),
+    b"-----BEGIN CERTIFICATE-----\n" * 40_000,
+    b"-----BEGIN X509 CRL-----\n" * 40_000,
+    PEM * 1000,
+    _as_pem(DER[: len(DER) // 2]) * 1000,
+    CRL.public_bytes(Encoding.PEM)[:-30] + b"A" * 1_000_000,
+    _signed(_with_serial(provider().certificate.tbs_certificate_bytes, b"\x7f" * 1_000_000), hierarchy().intermediate.key),
+]
+
+
+@pytest.mark.parametrize("octets", HUGE, ids=range(len(HUGE)))
+def test_a_megabyte_of_anything_ends_soon(octets: bytes) -> None:
+    began = perf_counter()
+    assert _validate(octets) is None
+    assert _validate(octets + hierarchy().intermediate.pem) is None
+    assert attempt(read_crl, octets, POLICY, NOW, signers=[POLICY_SIGNER.certificate])[1] == "crl_malformed"
+    assert perf_counter() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("serial", "taken"),
+    [(b"\x7f" * 5000, False), (b"\x7f" * 21, True), (b"\x7f" * 20, True), (b"\x00", True), (b"\x81", False)],
+    ids=["5000 octets", "21 octets", "20 octets", "zero", "negative"],
+)
+def test_serial_number_of_any_size_is_part_of_the_identifier(serial: bytes, taken: bool) -> None:
+    """What the path lets pass; the profile has a finding for the second and the fourth."""
+    tbs = _with_serial(provider().certificate.tbs_certificate_bytes, serial)
+    held = _validate(_as_pem(_signed(tbs, hierarchy().intermediate.key)) + hierarchy().intermediate.pem)
+    assert (held is not None) is taken
+    if held is not None:
+        assert held.identifiers[0].endswith(f" {int.from_bytes(serial):x}")
+        assert bool(held.findings) is (len(serial) != 20)
+
+
+@pytest.mark.parametrize("piece", ["{", '{"caList":', ".", "A", "[", " ", "\ud800"])
+def test_a_megabyte_of_text_is_no_trust_list(piece: str) -> None:
+    began = perf_counter()
+    text = piece * (1_000_000 // len(piece))
+    assert attempt(read_trust_list, text, POLICY_SIGNER.pem, POLICY, NOW)[1] == "trust_list_malformed"
+    assert perf_counter() - began < 5

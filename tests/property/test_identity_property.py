@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+import json
+from collections import Counter
+from time import process_time
+from typing import Any, NamedTuple
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -14,8 +19,10 @@ from kamailio_app.passport.encoding import canonical_json, from_base64url, json_
 from kamailio_app.passport.es256 import sign as es256_sign
 from kamailio_app.sip import Request
 from kamailio_app.sti_as import sign
+from kamailio_app.sti_vs import VerificationRules, conclude, examine
+from kamailio_app.verdict import Verification
 
-from .support import INVITE, NOW, PROPERTY, X5U, any_text, attempt, good, provider, replace, signer, verify
+from .support import DEST, INVITE, NOW, ORIG, PROPERTY, X5U, any_text, attempt, eternal, good, provider, replace, signer, verify
 
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 GOOD = good().identity
@@ -48,6 +55,9 @@ def _is_what_was_signed(value: str) -> bool:
 def test_any_text_ends_in_a_verdict(value: str) -> None:
     verification = verify(value)
     assert verification.verstat in (PASSED, FAILED, NOT_VALIDATED)
+    # Stricter rules ask for no more credentials
+    strict = examine(replace(INVITE, identity=(value,)), VerificationRules(strict_parameters=True), now=NOW)
+    assert set(strict.needed) <= set(examine(replace(INVITE, identity=(value,)), now=NOW).needed)
     if verification.valid:
         assert _is_what_was_signed(value)
     else:
@@ -234,3 +244,138 @@ def test_other_numbers_are_never_valid(orig: str, dest: str) -> None:
     request = replace(INVITE, from_uri=f"tel:+{orig}", to_uri=f"tel:+{dest}")
     same = (orig, dest) == (good().claims.orig.value, good().claims.dest[0].value)
     assert verify(GOOD, request=request).valid is same
+
+
+# --- Types that go with shaken -------------------------------------------------------------------------------------
+
+EXTENSION_CLAIMS: dict[str, dict[str, Any]] = {
+    "div": {"dest": {"tn": ["2"]}, "div": {"tn": DEST}, "iat": NOW, "orig": {"tn": ORIG}},
+    "rph": {"dest": {"tn": [DEST]}, "iat": NOW, "orig": {"tn": ORIG}, "rph": {"auth": ["ets.0"]}, "sph": "psap-callback"},
+    "rcd": {
+        "crn": "x",
+        "dest": {"tn": [DEST]},
+        "iat": NOW,
+        "orig": {"tn": ORIG},
+        "rcd": {"icn": "https://a.example/b", "jcd": ["vcard", [["fn", {}, "text", "Q"]]], "nam": "Q"},
+        "rcdi": {"/icn": "sha256-AAAA", "/jcd/1/0/3": "sha256-AAAA"},
+    },
+}
+STRANGER = ec.generate_private_key(ec.SECP256R1())
+HOSTILE = JSON | st.sampled_from(["\ud800", 1e308 * 10, [[]], {"": ""}, "sha256-AAAA", "/", "~", "1" * 16])
+INNER = st.dictionaries(
+    st.sampled_from(["tn", "uri", "auth", "nam", "apn", "icn", "jcl", "jcd", "", "/jcd", "/nam", "/jcd/1/0"]),
+    HOSTILE,
+    max_size=3,
+)
+MEMBERS = st.sampled_from(["div", "dest", "iat", "orig", "rph", "sph", "rcd", "rcdi", "crn", "opt", "attest", "origid"])
+
+
+def _value(ppt: str, claims: Any, key: ec.EllipticCurvePrivateKey | None = None, x5u: str = X5U) -> str:
+    header = {"alg": "ES256", "ppt": ppt, "typ": "passport", "x5u": x5u}
+    # Hostile JSON may hold what has no UTF-8
+    octets = canonical_json(claims) if key else json.dumps(claims).encode()
+    text = f"{to_base64url(canonical_json(header))}.{to_base64url(octets)}"
+    return f"{text}.{to_base64url(es256_sign(text.encode(), key or provider().key))};info=<{x5u}>;ppt={ppt}"
+
+
+@st.composite
+def _hostile(draw: st.DrawFn) -> str:
+    ppt = draw(st.sampled_from(["div", "rph", "rcd", "shaken"]))
+    claims = dict(EXTENSION_CLAIMS.get(ppt, CLAIMS))
+    for name in draw(st.lists(MEMBERS, max_size=2)):
+        claims[name] = draw(HOSTILE | INNER)
+    return _value(ppt, claims)
+
+
+@PROPERTY
+@given(
+    st.lists(_hostile() | _mutations() | any_text(FRAGMENTS), max_size=10),
+    st.sampled_from([DEST, "2", "911"]),
+    st.lists(any_text(["ets.0", ",", " ", "."], 4), max_size=3),
+    st.none() | st.just("psap-callback") | st.text(max_size=8),
+)
+def test_any_set_of_values_ends_in_verdicts(values: list[str], target: str, fields: list[str], priority: str | None) -> None:
+    request = replace(INVITE, request_uri=f"sip:{target}@gw", resource_priority=tuple(fields), priority=priority)
+    began = process_time()
+    verification = verify(*values, request=request)
+    assert process_time() - began < 1
+    assert verification.verstat in (PASSED, FAILED, NOT_VALIDATED)
+    assert verification.valid == any(verdict.valid and verdict.ppt == "shaken" for verdict in verification.verdicts)
+    present = ",".join(fields).lower()
+    assert all(value in present for value in verification.rph)
+    assert verification.rcd is None or verification.valid
+    for verdict in verification.verdicts:
+        assert verdict.error is None or FAILURES[verdict.error.token].error.code in (403, 428, 436, 437, 438)
+
+
+class Step(NamedTuple):
+    """A div PASSporT of a small world, where the numbers are 1 to 5."""
+
+    div: int
+    dest: frozenset[int]
+    good: bool
+
+
+NUMBERS = st.integers(1, 5)
+STEPS = st.lists(
+    st.builds(Step, NUMBERS, st.frozensets(NUMBERS, min_size=1, max_size=2), st.integers(0, 3).map(bool)), max_size=6
+)
+
+
+def _leads(signed: frozenset[int], steps: list[Step], target: int) -> bool:
+    """By trying every way: do good steps, each used once, lead from what is signed to the target?"""
+    usable = [step for step in steps if step.good]
+    for length in range(1, len(usable) + 1):
+        for way in itertools.permutations(usable, length):
+            reached = signed
+            for step in way:
+                if step.div not in reached:
+                    break
+                reached = step.dest
+            else:
+                if target in reached:
+                    return True
+    return False
+
+
+def _diverted(
+    steps: list[Step], signed: frozenset[int], to: int, target: int, order: list[int]
+) -> tuple[Verification, list[str]]:
+    claims = {**CLAIMS, "dest": {"tn": sorted(map(str, signed))}}
+    values = [_value("shaken", claims, provider().key)]
+    for number, step in enumerate(steps):
+        own = {"dest": {"tn": sorted(map(str, step.dest))}, "div": {"tn": str(step.div)}, "iat": NOW, "orig": {"tn": ORIG}}
+        values.append(_value("div", own, provider().key if step.good else STRANGER, f"https://a.example/{number}"))
+    values = [values[number] for number in order]
+    request = replace(INVITE, identity=tuple(values), to_uri=f"sip:{to}@gw", request_uri=f"sip:{target}@gw")
+    examination = examine(request, now=NOW)
+    return conclude(examination, dict.fromkeys(examination.needed, eternal()), now=NOW), list(examination.needed)
+
+
+@PROPERTY
+@given(st.data(), STEPS, st.frozensets(NUMBERS, min_size=1, max_size=2), NUMBERS, NUMBERS)
+def test_call_is_valid_only_if_good_diversions_lead_to_it(
+    data: st.DataObject, steps: list[Step], signed: frozenset[int], to: int, target: int
+) -> None:
+    order = data.draw(st.permutations(range(len(steps) + 1)))
+    verification, needed = _diverted(steps, signed, to, target, order)
+    leads = [_leads(signed, steps, goal) for goal in (target, to) if goal not in signed]
+    assert verification.valid is (to in signed or any(leads))
+    if verification.diversions:
+        assert int(verification.diversions[0]) in signed
+        assert any(leads)
+    # What is not asked for is a diversion that no chain needs
+    all_good, _ = _diverted([step._replace(good=True) for step in steps], signed, to, target, order)
+    assert sum(verdict.valid for verdict in all_good.verdicts) == len(needed)
+
+
+@PROPERTY
+@given(st.data(), STEPS, st.frozensets(NUMBERS, min_size=1, max_size=2), NUMBERS, NUMBERS)
+def test_order_of_the_headers_changes_nothing(
+    data: st.DataObject, steps: list[Step], signed: frozenset[int], to: int, target: int
+) -> None:
+    first, _ = _diverted(steps, signed, to, target, list(range(len(steps) + 1)))
+    second, _ = _diverted(steps, signed, to, target, data.draw(st.permutations(range(len(steps) + 1))))
+    assert (first.token, first.verstat, len(first.diversions)) == (second.token, second.verstat, len(second.diversions))
+    tokens = [Counter(verdict.error and verdict.error.token for verdict in one.verdicts) for one in (first, second)]
+    assert tokens[0] == tokens[1]

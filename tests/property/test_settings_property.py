@@ -33,9 +33,14 @@ VALUES = [
     "[]",
     "[443]",
     "{}",
+    '["10.0.0.0/8"]',
+    '["192.0.2.53:53"]',
+    '["911"]',
+    '"https://h/"',
+    '"hard"',
 ]
 FRAGMENTS = [
-    *(f"[{section}]\n" for section in SECTIONS),
+    *(f"[{section}]\n" for section in (*SECTIONS, "trunk", "trunk.a", 'trunk."b c"')),
     *(f"{option} = " for option in OPTIONS),
     *(f"{value}\n" for value in VALUES),
     *("\n", "=", "[", "]", '"', "#", "1979-05-27", "\\u0000", "[[signing]]\n", "a.b = 1\n"),

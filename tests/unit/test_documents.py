@@ -10,6 +10,10 @@ from typing import Final
 
 import pytest
 
+from kamailio_app.errors import FAILURES
+from kamailio_app.runtime.settings import parse
+from tests.documents import VERIFICATION, with_failures
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 _LINK: Final = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 
@@ -24,6 +28,27 @@ def test_what_a_document_links_to_is_there(document: str) -> None:
     path = ROOT / document
     links = [link for link in _LINK.findall(path.read_text()) if "://" not in link]
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_table_of_failures_is_the_codes() -> None:
+    text = VERIFICATION.read_text("utf-8")
+    assert text == with_failures(text), "make documents"
+
+
+def settings_blocks() -> list[tuple[str, str]]:
+    found = re.compile(r"```toml\n(.*?)```", re.DOTALL)
+    return [(document, block) for document in documents() for block in found.findall((ROOT / document).read_text("utf-8"))]
+
+
+@pytest.mark.parametrize(("document", "block"), [entry for entry in settings_blocks() if entry[0].startswith("cfg/")])
+def test_settings_that_a_document_shows_are_settings(document: str, block: str) -> None:
+    assert parse(ROOT / document, block)
+
+
+def test_every_failure_of_verification_is_in_the_table() -> None:
+    table = VERIFICATION.read_text("utf-8").partition("<!-- failures: begin -->")[2]
+    told = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    assert told == {token for token, failure in FAILURES.items() if failure.error.code}
 
 
 def test_every_package_of_the_edge_image_is_pinned_as_the_project_pins_it() -> None:

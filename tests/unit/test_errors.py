@@ -23,6 +23,7 @@ from kamailio_app.errors import (
     SettingsRefused,
     StaleDate,
     StirError,
+    TrustRefused,
     UnsupportedCredential,
     UseIdentityHeader,
     failure,
@@ -113,6 +114,7 @@ def test_the_table_has_no_other_classes() -> None:
         InvalidIdentityHeader,
         NotSigned,
         KeyPairRefused,
+        TrustRefused,
         SettingsRefused,
         InternalError,
     }
@@ -129,11 +131,15 @@ def test_only_what_was_checked_and_found_wrong_is_failed() -> None:
         "credential_untrusted",
         "credential_expired",
         "credential_not_yet_valid",
+        "credential_revoked",
+        "credential_profile",
+        "constraints_malformed",
         "credential_key_unsupported",
         "credential_usage_forbidden",
         "tnauthlist_missing",
         "tnauthlist_malformed",
         "tn_not_authorized",
+        "claim_not_permitted",
         "signature_invalid",
     }
 

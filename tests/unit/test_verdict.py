@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from kamailio_app.errors import FAILED, FAILURES, NOT_VALIDATED, PASSED, failure
-from kamailio_app.verdict import Verdict, combine
+from kamailio_app.verdict import Verdict, combine, worst
 
 VALID = Verdict(None)
 
@@ -69,3 +69,42 @@ def test_nothing_failed_is_not_validated() -> None:
 def test_verdict_is_valid_without_error_only() -> None:
     assert VALID.valid
     assert not bad("iat_stale").valid
+
+
+# --- Types that do not decide -------------------------------------------------------------------------------------
+
+
+def of(ppt: str, token: str = "") -> Verdict:
+    return Verdict(failure(token) if token else None, ppt=ppt)
+
+
+@pytest.mark.parametrize("ppt", ["div", "rph", "rcd"])
+def test_other_types_alone_do_not_make_a_call_valid(ppt: str) -> None:
+    verification = combine((of(ppt),))
+    assert (verification.token, verification.verstat) == ("ppt_unsupported", NOT_VALIDATED)
+    assert verification.verdicts == (of(ppt),)
+
+
+@pytest.mark.parametrize("ppt", ["div", "rph", "rcd"])
+def test_other_types_do_not_make_a_call_invalid(ppt: str) -> None:
+    for verdicts in itertools.permutations([VALID, of(ppt, "credential_untrusted")]):
+        assert combine(verdicts).verstat == PASSED
+    assert combine((bad("iat_stale"), of(ppt, "credential_untrusted"))).token == "iat_stale"
+
+
+@pytest.mark.parametrize(("ppt", "verstat"), [("div", FAILED), ("rph", NOT_VALIDATED), ("rcd", NOT_VALIDATED)])
+def test_only_what_says_who_calls_makes_a_failed_validation(ppt: str, verstat: str) -> None:
+    assert combine((bad("iat_stale"), of(ppt, "signature_invalid"))).verstat == verstat
+
+
+def test_cause_decides_where_it_is_another_headers() -> None:
+    verdicts = (bad("div_mismatch"), of("div", "credential_untrusted"))
+    verification = combine(verdicts, (bad("credential_untrusted"), verdicts[1]))
+    assert (verification.token, verification.verstat) == ("credential_untrusted", FAILED)
+    assert verification.verdicts is verdicts
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.combinations(ORDER, 2)))
+def test_worst_is_what_goes_before(first: str, second: str) -> None:
+    for tokens in ((first, second), (second, first)):
+        assert worst([failure(token) for token in tokens]).token == first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import pytest
 
@@ -13,11 +13,12 @@ from kamailio_app.adapters import kamailio
 from kamailio_app.adapters.kamailio import Stirshaken
 from kamailio_app.adapters.parking import Parking
 from kamailio_app.credentials.credential import Credential
+from kamailio_app.runtime.link import FETCH
 from kamailio_app.runtime.service import Service
 from tests.fake_ksr import FakeKsr, Message, Mode
 
 from ..builders import X5U, hierarchy, identity, pem, provider
-from ..runtime.support import Clock, Web, toml
+from ..runtime.support import Clock, Keeper, Post, Web, sections_with, toml
 
 ENTRY_POINTS: Final = (
     "stir_sign",
@@ -26,10 +27,12 @@ ENTRY_POINTS: Final = (
     "stir_tag",
     "stir_park",
     "stir_unpark",
-    "stir_fetch",
+    "stir_fetched",
     "stir_next",
+    "stir_keep",
 )
 RESULTS: Final = ("token", "code", "phrase", "verstat", "attest", "origid")
+MORE_RESULTS: Final = ("reason", "rcd_name", "rcd_reason", "rph", "diverted", "replay")
 
 
 class World:
@@ -39,27 +42,26 @@ class World:
         self.clock = Clock()
         self.ksr = FakeKsr(mode, self.clock)
         self.web = Web()
+        self.post = Post(self.web, self.clock)
+        self.keeper = Keeper(self.post)
+        self.slept = 0.0
         self.directory = directory
         self.path = directory / "stirshaken.toml"
         self.certificates = directory / "certs"
         (directory / "trusted.pem").write_bytes(pem(hierarchy().root.certificate))
+        (directory / "pa.pem").write_bytes(pem(hierarchy().policy_root.certificate))
         provider().write(self.certificates, "sp1234")
         self.settings()
         monkeypatch.setattr(kamailio, "KSR", self.ksr)
-        service: Any = partial(Service, clock=self.clock, make_fetcher=cast("Any", lambda _rules: self.web))
-        monkeypatch.setattr(kamailio, "Service", service)
+        orders: Any = self.post
+        monkeypatch.setattr(kamailio, "Service", partial(Service, clock=self.clock, sleep=self._sleep, orders=orders))
+        monkeypatch.setattr(kamailio, "Keeper", lambda _orders, _log: self.keeper)
         monkeypatch.setattr(kamailio, "Parking", partial(Parking, clock=self.clock))
         monkeypatch.setenv(kamailio.SETTINGS_VARIABLE, str(self.path))
 
     def settings(self, **sections: Mapping[str, Any]) -> None:
         """Write the settings file; `sections` are the deviations."""
-        values: dict[str, dict[str, Any]] = {
-            "signing": {"certificate_dir": "certs", "public_cert_url": "https://cr.example.test/{name}.pem"},
-            "verification": {"ca_file": "trusted.pem"},
-        }
-        for section, options in sections.items():
-            values.setdefault(section, {}).update(options)
-        self.path.write_text(toml(values), "utf-8")
+        self.path.write_text(toml(sections_with(**sections)), "utf-8")
 
     def start(self, **sections: Mapping[str, Any]) -> Stirshaken:
         """The first process of a Kamailio."""
@@ -67,13 +69,20 @@ class World:
             self.settings(**sections)
         stir = Stirshaken(self.path)
         assert stir.child_init(1) == 0
+        self.started = stir.service
         return stir
 
     def process(self, first: Stirshaken) -> Stirshaken:
         """Another process of the same Kamailio: forked before anything was reloaded."""
         stir = Stirshaken(self.path)
-        stir.service.accepted = first.service.accepted
+        stir.service.accepted, stir.service.trust = first.service.accepted, first.service.trust
         return stir
+
+    def _sleep(self, seconds: float) -> None:
+        """A process waits; what it ordered is fetched meanwhile."""
+        self.clock.now += seconds
+        self.slept += seconds
+        self.post.deliver(self.started)
 
     def call(self, *headers: tuple[str, bytes], **changes: Any) -> Message:
         """The next message: an initial INVITE with these headers."""
@@ -85,9 +94,19 @@ class World:
         """An INVITE with an Identity header that is right in everything."""
         return self.call(("Identity", (value or identity()).encode()), *headers, **changes)
 
+    def keep(self, stir: Stirshaken) -> None:
+        """One turn of the process that keeps the fetch process: what is ordered is fetched, and told."""
+        assert stir.stir_keep(None) == 1
+
+    def fetched(self, stir: Stirshaken, url: str = X5U) -> None:
+        """It has been fetched before, for whoever."""
+        self.post.put(FETCH, stir.service.generation_now, url)
+        self.keep(stir)
+
     def at_hand(self, stir: Stirshaken) -> None:
         """The credential of the signer has been fetched before."""
-        assert isinstance(stir.service.fetch([X5U])[X5U], Credential)
+        self.fetched(stir)
+        assert isinstance(stir.service.credentials.get(X5U, self.clock.now), Credential)
 
     def results(self, *names: str) -> dict[str, str | int]:
         return {name: self.ksr.var[f"stir_{name}"] for name in names or RESULTS}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -12,16 +12,17 @@ from kamailio_app import sip
 from kamailio_app.adapters.calls import Calls
 from kamailio_app.adapters.port import Level
 from kamailio_app.credentials.tnauthlist import TNAuthList
-from kamailio_app.errors import FAILED, NOT_VALIDATED, PASSED, failure
+from kamailio_app.errors import FAILED, NOT_VALIDATED, PASSED
 from kamailio_app.lab.pki import ServiceProvider
-from kamailio_app.runtime.fetcher import Download
+from kamailio_app.runtime.cache import Fetched
 from kamailio_app.runtime.service import Service
 from kamailio_app.sip import Request
 
-from ..builders import DATE, DEST, NOW, ORIG, ORIGID, X5U, credential, hierarchy, identity, pem, provider, request
-from ..runtime.support import Clock, Web, toml
+from ..builders import ABSENT, DATE, DEST, NOW, ORIG, ORIGID, X5U, credential, hierarchy, identity, pem, provider, request
+from ..runtime.support import Clock, toml
 
 FROM = f"sip:+{ORIG}@orig.example.com;user=phone"
+OPEN: list[Service] = []
 OUR_X5U = "https://cr.example.test/sp1234.pem"
 
 
@@ -32,6 +33,11 @@ class Port:
         self.snapshot = request()
         self.level = 2
         self.lines = ""
+        self.removed: list[str] = []
+        self.trunk_name = ""
+        self.asked_for_trunk = 0
+        self.seen: dict[str, int] = {}
+        self.published: list[set[str]] = []
         self.asserted: list[str] | None = None
         self.from_uri: str | None = None
         self.results: dict[str, str | int] = {}
@@ -44,6 +50,18 @@ class Port:
 
     def call_id(self) -> str:
         return "a b\r\n@h"
+
+    def trunk(self) -> str:
+        self.asked_for_trunk += 1
+        return self.trunk_name
+
+    def remove_header(self, name: str) -> None:
+        self.removed.append(name)
+
+    def seen_before(self, key: str, lifetime: int) -> bool:
+        seen = key in self.seen
+        self.seen.setdefault(key, lifetime)
+        return seen
 
     def append_headers(self, lines: str) -> None:
         self.lines += lines
@@ -62,6 +80,7 @@ class Port:
 
     def publish(self, results: Mapping[str, str | int]) -> None:
         self.results.update(results)
+        self.published.append(set(results))
 
     def log(self, level: Level, text: str) -> None:
         self.said.append((level, text))
@@ -94,25 +113,37 @@ class Desk:
         (directory / "stirshaken.toml").write_text(toml(values))
         (directory / "trusted.pem").write_bytes(pem(hierarchy().root.certificate))
         provider().write(directory / "certs", "sp1234")
-        self.clock, self.web, self.port = Clock(), Web(), Port()
-        make_fetcher = cast("Any", lambda _rules: self.web)
-        service = Service(directory / "stirshaken.toml", self.port, clock=self.clock, make_fetcher=make_fetcher)
-        service.fetch([X5U])
-        self.service = service
-        self.calls = Calls(service, self.port)
+        self.clock, self.port = Clock(), Port()
+        self.service = Service(directory / "stirshaken.toml", self.port, clock=self.clock)
+        OPEN.append(self.service)
+        self.has(X5U, provider().chain_pem)
+        self.calls = Calls(self.service, self.port)
+
+    def has(self, url: str, chain: bytes = b"", token: str = "") -> None:
+        """What a fetch brought is at hand: a chain, or the token of a failure."""
+        lifetime = 10 if token else 3600
+        fetched = Fetched(NOW + lifetime, pem=chain.decode(), token=token, generation=self.service.generation)
+        self.port.put(url, fetched.to_text(), lifetime)
 
     def sign(self, attest: str = "", **changes: Any) -> int:
         self.port.snapshot = request(**changes)
         return self.calls.sign(attest)
 
-    def verify(self, *, last_try: bool = False, tag: bool = True, **changes: Any) -> int:
+    def verify(self, *, block: bool = False, last_try: bool = False, tag: bool = True, **changes: Any) -> int:
         self.port.snapshot = request(**changes)
-        return self.calls.verify(last_try=last_try, tag=tag)
+        return self.calls.verify(block=block, last_try=last_try, tag=tag)
 
     def line(self) -> str:
         ((level, text),) = self.port.said
         assert level == "info"
         return text
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while OPEN:
+        OPEN.pop().orders.close()
 
 
 @pytest.fixture
@@ -124,8 +155,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def test_what_is_signed_is_valid_at_the_other_side(desk: Desk) -> None:
-    desk.web.answers[OUR_X5U] = Download(provider().chain_pem, "")
-    desk.service.fetch([OUR_X5U])
+    desk.has(OUR_X5U, provider().chain_pem)
     assert desk.sign("A") == 1
     date, value, nothing = desk.port.lines.split("\r\n")
     assert date == f"Date: {DATE}"
@@ -221,7 +251,8 @@ def test_lines_about_calls_can_be_turned_off(tmp_path: Path, calls: bool, level:
 
 # --- Verifying --------------------------------------------------------------------------------------------------
 
-NO_VERSTAT: dict[str, str | int] = {"code": 0, "phrase": "", "verstat": "", "attest": "", "origid": ""}
+NOTHING_MORE: dict[str, str | int] = dict.fromkeys(("reason", "rcd_name", "rcd_reason", "rph", "diverted", "replay"), "")
+NO_VERSTAT: dict[str, str | int] = {"code": 0, "phrase": "", "verstat": "", "attest": "", "origid": "", **NOTHING_MORE}
 
 
 def test_valid_call(desk: Desk) -> None:
@@ -274,7 +305,7 @@ FAILURES = [
 
 @pytest.mark.parametrize("case", FAILURES)
 def test_failed_call_is_tagged_and_goes_on(desk: Desk, case: Failed) -> None:
-    desk.service.fetch([UNREACHABLE])
+    desk.has(UNREACHABLE, token="x5u_unreachable")
     assert desk.verify(identity=case.headers) == 3
     results = desk.port.results
     assert (results["token"], results["verstat"], results["code"], results["phrase"]) == (case.token, case.verstat, 0, "")
@@ -285,7 +316,7 @@ def test_failed_call_is_tagged_and_goes_on(desk: Desk, case: Failed) -> None:
 @pytest.mark.parametrize("case", FAILURES)
 def test_failed_call_is_answered_where_that_is_wanted(tmp_path: Path, case: Failed) -> None:
     desk = Desk(tmp_path, verification={"failure_action": "reject", "require_identity": True})
-    desk.service.fetch([UNREACHABLE])
+    desk.has(UNREACHABLE, token="x5u_unreachable")
     assert desk.verify(identity=case.headers) == -1
     results = desk.port.results
     assert (results["token"], results["verstat"], results["code"], results["phrase"]) == (
@@ -301,7 +332,7 @@ def test_failed_call_is_answered_where_that_is_wanted(tmp_path: Path, case: Fail
 @pytest.mark.parametrize("case", FAILURES)
 def test_failed_call_is_only_observed_where_that_is_wanted(tmp_path: Path, case: Failed) -> None:
     desk = Desk(tmp_path, verification={"failure_action": "observe"})
-    desk.service.fetch([UNREACHABLE])
+    desk.has(UNREACHABLE, token="x5u_unreachable")
     assert desk.verify(identity=case.headers) == 3
     results = desk.port.results
     assert (results["token"], results["verstat"], results["code"]) == (case.token, "", 0)
@@ -331,8 +362,7 @@ def test_refused_credential_is_said(tmp_path: Path) -> None:
 
 def test_providers_of_a_credential_are_all_said(desk: Desk) -> None:
     issued = hierarchy().service_provider(ServiceProvider(tnauthlist=TNAuthList(spcs=("1234", "567A"))))
-    desk.web.answers[X5U] = Download(issued.chain_pem, "")
-    desk.service.fetch([X5U])
+    desk.has(X5U, issued.chain_pem)
     assert desk.verify(identity=(identity(key=issued.key),)) == 1
     assert " spc=1234,567A " in desk.line()
 
@@ -341,7 +371,7 @@ def test_pending_call_is_left_alone(desk: Desk) -> None:
     other = "https://cr.example.test/other.pem"
     two = identity(jose={"x5u": other}, parameters=f";info=<{other}>")
     assert desk.verify(identity=(identity(), two)) == 2
-    assert desk.port.results == {"x5u": other, "wait": 2500}
+    assert desk.port.results == {"x5u": other, "wait": 2000}
     assert (desk.port.said, desk.port.from_uri, desk.port.asserted) == ([], None, None)
 
 
@@ -517,7 +547,301 @@ def test_snapshot_that_is_at_hand_is_not_taken_again(desk: Desk, monkeypatch: py
 
 
 def test_remembered_failure_of_a_repository_is_that_calls_failure(desk: Desk) -> None:
-    desk.web.answers[X5U] = failure("x5u_http_status", "404")
-    desk.service.fetch([X5U])
+    desk.has(X5U, token="x5u_http_status")
     assert desk.verify(identity=(identity(),)) == 3
     assert desk.port.results["token"] == "x5u_http_status"
+
+
+# --- Trunks -----------------------------------------------------------------------------------------------------
+
+TRUNKS: dict[str, dict[str, Any]] = {
+    "trunk.strict": {"failure_action": "reject", "require_identity": True, "code_profile": "atis1000082"},
+    "trunk.quiet": {"failure_action": "observe"},
+}
+OTHER_INFO = identity(parameters=f";info=<{X5U}x>;alg=ES256;ppt=shaken")
+
+
+def test_trunk_is_not_asked_for_where_there_is_none(desk: Desk) -> None:
+    desk.port.trunk_name = "strict"
+    assert desk.verify(identity=(FORGED,)) == 3
+    assert desk.port.asked_for_trunk == 0
+    assert "trunk=" not in desk.line()
+
+
+def test_call_is_treated_as_its_trunk_says(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, **TRUNKS)
+    desk.port.trunk_name = "strict"
+    assert desk.verify(identity=(OTHER_INFO,)) == -1
+    assert (desk.port.results["code"], desk.port.results["phrase"]) == (436, "Bad Identity Info")
+    assert desk.line().startswith(
+        "verify call-id=a\\x20b\\x0d\\x0a@h trunk=strict result=failed token=info_mismatch code=436 answer=436"
+    )
+    assert desk.verify() == -1
+    assert desk.port.results["code"] == 428
+    desk.port.trunk_name = "quiet"
+    assert desk.verify(identity=(FORGED,)) == 3
+    assert (desk.port.results["verstat"], desk.port.results["reason"]) == ("", "")
+    desk.port.trunk_name = ""
+    assert desk.verify(identity=(FORGED,)) == 3
+    assert desk.port.results["verstat"] == FAILED
+    assert "trunk=" not in desk.port.said[-1][1]
+
+
+def test_trunk_that_no_settings_name_is_as_all_others_and_said_once(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, **TRUNKS)
+    desk.port.trunk_name = "a b\r\n"
+    for _ in range(2):
+        assert desk.verify(identity=(FORGED,)) == 3
+        assert desk.port.results["verstat"] == FAILED
+    warnings = [text for level, text in desk.port.said if level == "warn"]
+    assert warnings == ["no [trunk.a\\x20b\\x0d\\x0a] in the settings: its calls are treated as [verification] says"]
+    assert " trunk=a\\x20b\\x0d\\x0a " in desk.port.said[-1][1]
+
+
+# --- Emergency --------------------------------------------------------------------------------------------------
+
+
+def test_emergency_call_waits_for_nothing_and_is_not_rejected(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, verification={"failure_action": "reject", "require_identity": True})
+    elsewhere = identity(
+        {"x5u": UNREACHABLE}, {"dest": {"tn": ["911"]}}, parameters=f";info=<{UNREACHABLE}>;alg=ES256;ppt=shaken"
+    )
+    for block in (False, True):
+        assert desk.verify(identity=(elsewhere,), to_uri="sip:911@x", block=block) == 3
+        assert (desk.port.results["token"], desk.port.results["code"]) == ("credential_not_at_hand", 0)
+    assert desk.verify(to_uri="urn:service:sos") == 3
+    assert desk.port.results["verstat"] == NOT_VALIDATED
+    assert desk.verify() == -1
+
+
+def test_emergency_numbers_are_those_of_the_settings(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, verification={"failure_action": "reject", "emergency_numbers": ["112"]})
+    assert desk.verify(identity=(FORGED,), request_uri="sip:112@x") == 3
+    assert desk.verify(identity=(FORGED,), request_uri="sip:911@x") == -1
+
+
+# --- Reason -----------------------------------------------------------------------------------------------------
+
+
+def test_reason_is_whole_header_lines_one_for_each_header_that_failed(desk: Desk) -> None:
+    assert desk.verify(identity=(FORGED, STALE)) == 3
+    lines = str(desk.port.results["reason"]).split("\r\n")
+    signatures = [value.partition(";")[0].rpartition(".")[2] for value in (FORGED, STALE)]
+    assert lines == [
+        f'Reason: STIR ;cause=438 ;text="Invalid Identity Header" ;ppi="..{signatures[0]}"',
+        f'Reason: STIR ;cause=403 ;text="Stale Date" ;ppi="..{signatures[1]}"',
+        "",
+    ]
+
+
+def test_reason_is_there_for_the_answer_too(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, verification={"failure_action": "reject"})
+    assert desk.verify(identity=(FORGED,)) == -1
+    assert str(desk.port.results["reason"]).startswith("Reason: STIR ;cause=438 ")
+
+
+def test_further_failures_are_in_the_line_each_once(desk: Desk) -> None:
+    assert desk.verify(identity=(identity(), FORGED, FORGED, STALE)) == 1
+    assert f"result=valid verstat={PASSED} also=signature_invalid,iat_stale attest=A" in desk.line()
+    assert str(desk.port.results["reason"]).count("\r\n") == 3
+
+
+def test_failure_that_is_the_result_already_is_not_said_again(desk: Desk) -> None:
+    assert desk.verify(identity=(FORGED, FORGED)) == 3
+    assert "also=" not in desk.line()
+
+
+def test_failed_header_of_an_unsigned_call_is_said(desk: Desk) -> None:
+    assert desk.verify(identity=(extension("rcd", hierarchy().intermediate.key, rcd={"nam": "Alice"}),)) == 3
+    assert f"token=ppt_unsupported code=428 verstat={NOT_VALIDATED} also=signature_invalid us=" in desk.line()
+
+
+# --- What further PASSporTs say ---------------------------------------------------------------------------------
+
+DIVERTED = "12155550140"
+
+
+def extension(ppt: str, key: Any = None, **claims: Any) -> str:
+    own = {"attest": ABSENT, "origid": ABSENT, **claims}
+    return identity({"ppt": ppt}, own, key, parameters=f";info=<{X5U}>;alg=ES256;ppt={ppt}")
+
+
+def div(by: str, to: str) -> str:
+    return extension("div", div={"tn": by}, dest={"tn": [to]})
+
+
+def test_first_who_diverted_the_call_is_shown_and_all_are_said(desk: Desk) -> None:
+    last = "12155550150"
+    headers = (identity(), div(DEST, DIVERTED), div(DIVERTED, last))
+    assert desk.verify(identity=headers, to_uri=f"sip:+{last}@x", request_uri=f"sip:+{last}@x") == 1
+    assert desk.port.results["diverted"] == DEST
+    assert f" diverted={DEST},{DIVERTED} spc=1234 " in desk.line()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Caf\u00e9 Alice", "Caf\u00e9 Alice"),
+        ('a "b" \\c', 'a \\"b\\" \\\\c'),
+        ("a\r\nVia: x\0", "a\\\\x0d\\\\x0aVia: x\\\\x00"),
+        ("x" * 300, "x" * 256),
+        ("\u202e" + "x" * 300, "\\\\x202e" + "x" * 250),
+    ],
+)
+def test_name_of_the_caller_is_fit_for_quotes(desk: Desk, name: str, shown: str) -> None:
+    header = extension("rcd", rcd={"nam": name}, crn=name)
+    assert desk.verify(identity=(identity(), header)) == 1
+    shown_name, shown_reason = str(desk.port.results["rcd_name"]), desk.port.results["rcd_reason"]
+    assert shown_name == shown_reason
+    assert shown_name == shown
+    assert shown_name.isprintable()
+
+
+def test_rich_call_data_that_failed_is_said_and_not_shown(desk: Desk) -> None:
+    assert desk.verify(identity=(identity(claims={"rcd": {"nam": 1}}),)) == 1
+    assert desk.port.results["rcd_name"] == ""
+    assert f"result=valid verstat={PASSED} also=claim_malformed " in desk.line()
+
+
+@pytest.mark.parametrize(
+    ("present", "shown"),
+    [(("esnet.1",), "esnet.1"), (("esnet.1, ets.0",), "esnet.1"), (("ets.0",), "failed"), ((), "failed")],
+)
+def test_resource_priority_that_was_verified_is_shown(desk: Desk, present: tuple[str, ...], shown: str) -> None:
+    header = extension("rph", rph={"auth": ["esnet.1"]})
+    assert desk.verify(identity=(identity(), header), resource_priority=present) == 1
+    assert desk.port.results["rph"] == shown
+    assert (" also=rph_mismatch" in desk.line()) == (present != ("esnet.1",))
+
+
+def test_results_of_an_earlier_call_do_not_stay(desk: Desk) -> None:
+    for clean in ({"identity": (identity(),)}, {"method": "BYE"}):
+        headers = (identity(), extension("rcd", rcd={"nam": "Alice"}), FORGED)
+        assert desk.verify(identity=headers) == 1
+        assert (desk.port.results["rcd_name"], desk.port.results["reason"] != "") == ("Alice", True)
+        desk.verify(**clean)
+        assert {name: desk.port.results[name] for name in NOTHING_MORE} == NOTHING_MORE
+
+
+def test_what_nobody_has_to_say_costs_nothing(desk: Desk) -> None:
+    for _ in range(3):
+        assert desk.verify(identity=(identity(),)) == 1
+    first, *others = desk.port.published
+    assert NOTHING_MORE.keys() <= first
+    assert all(names.isdisjoint(NOTHING_MORE) for names in others)
+
+
+# --- Replay -----------------------------------------------------------------------------------------------------
+
+
+def test_replay_is_not_looked_for_by_default(desk: Desk) -> None:
+    for _ in range(2):
+        assert desk.verify(identity=(identity(),)) == 1
+    assert desk.port.seen == {}
+
+
+def test_replay_is_flagged(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, verification={"replay_detection": "flag", "max_iat_age": 50, "max_iat_future": 7})
+    for replay in ("", "1", "1"):
+        assert desk.verify(identity=(identity(),)) == 1
+        assert (desk.port.results["replay"], desk.port.results["token"]) == (replay, "")
+        assert (f" verstat={PASSED} replay=1 " in desk.port.said[-1][1]) == bool(replay)
+    assert list(desk.port.seen.values()) == [57]
+    assert desk.verify(identity=(identity(claims={"origid": "another"}),)) == 1
+    assert desk.port.results["replay"] == ""
+
+
+def test_replay_fails_where_that_is_wanted(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, verification={"replay_detection": "fail"})
+    headers = (FORGED, identity(), extension("rcd", rcd={"nam": "Alice"}))
+    assert desk.verify(identity=headers) == 1
+    assert desk.port.results["rcd_name"] == "Alice"
+    assert desk.verify(identity=headers) == 3
+    results = desk.port.results
+    assert (results["token"], results["attest"], results["rcd_name"]) == ("passport_replayed", "", "")
+    assert (results["replay"], results["code"]) == ("1", 0)
+    assert str(results["reason"]).count("cause=438") == 2
+    assert " result=failed token=passport_replayed code=438 " in desk.port.said[-1][1]
+    assert " also=signature_invalid replay=1 " in desk.port.said[-1][1]
+
+
+def test_replay_is_rejected_where_that_is_wanted_but_for_emergencies(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, verification={"replay_detection": "fail", "failure_action": "reject"})
+    assert [desk.verify(identity=(identity(),)) for _ in range(2)] == [1, -1]
+    assert desk.port.results["code"] == 438
+    assert desk.verify(identity=(identity(),), request_uri="sip:911@x") == 3
+
+
+def test_call_that_is_not_valid_is_no_replay(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, verification={"replay_detection": "fail"})
+    for _ in range(2):
+        assert desk.verify(identity=(FORGED,)) == 3
+        assert desk.port.results["token"] == "signature_invalid"
+    assert desk.port.seen == {}
+
+
+# --- P-Attestation-Indicator and P-Origination-ID ---------------------------------------------------------------
+
+P_NAMES = ["P-Attestation-Indicator", "P-Origination-ID"]
+
+
+def test_valid_call_carries_attestation_and_origid_where_that_is_wanted(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, verification={"p_headers": True})
+    assert desk.verify(identity=(identity(),)) == 1
+    assert desk.port.lines == f"P-Attestation-Indicator: A\r\nP-Origination-ID: {ORIGID}\r\n"
+    assert desk.port.removed == P_NAMES
+    assert "headers" not in desk.port.results
+
+
+@pytest.mark.parametrize("action", ["observe", "tag"])
+def test_those_of_a_peer_are_removed_whatever_comes_of_the_call(tmp_path: Path, action: str) -> None:
+    desk = Desk(tmp_path, verification={"p_headers": True, "failure_action": action})
+    assert desk.verify(identity=(FORGED,)) == 3
+    assert (desk.port.lines, desk.port.removed) == ("", P_NAMES)
+
+
+def test_pending_call_loses_those_of_a_peer_before_it_is_parked_and_gets_ours_in_its_branches(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, verification={"p_headers": True})
+    desk.port.table.clear()
+    assert desk.verify(identity=(identity(),)) == 2
+    assert desk.port.removed == P_NAMES
+    desk.has(X5U, provider().chain_pem)
+    assert desk.verify(identity=(identity(),), last_try=True, tag=False) == 1
+    assert (desk.port.lines, desk.port.removed) == ("", P_NAMES)
+    headers = str(desk.port.results["headers"])
+    assert headers == f"P-Attestation-Indicator: A\r\nP-Origination-ID: {ORIGID}\r\n"
+    desk.calls.tag(PASSED, headers=headers)
+    assert desk.port.lines == headers
+    desk.calls.tag_stripped(PASSED, headers)
+    assert desk.port.lines == headers * 2
+
+
+def test_resumed_call_without_them_says_nothing_of_them(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, verification={"p_headers": True})
+    assert desk.verify(identity=(FORGED,), last_try=True, tag=False) == 3
+    assert "headers" not in desk.port.results
+    desk.calls.tag_stripped(FAILED)
+    assert desk.port.lines == ""
+
+
+@pytest.mark.parametrize("origid", ["a b", "a\r\nVia: x", "\u00e9", '"a"', "<a>"])
+def test_origid_that_is_no_token_is_in_no_header(tmp_path: Path, origid: str) -> None:
+    desk = Desk(tmp_path, verification={"p_headers": True})
+    assert desk.verify(identity=(identity(claims={"origid": origid}),)) == 1
+    assert desk.port.lines == "P-Attestation-Indicator: A\r\n"
+
+
+def test_headers_of_a_peer_are_its_own_where_we_have_none(desk: Desk) -> None:
+    assert desk.verify(identity=(identity(),)) == 1
+    assert (desk.port.lines, desk.port.removed) == ("", [])
+
+
+# --- How long a call waits --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("budget", "milliseconds"), [(0.1, 100), (2, 2000), (2.5, 2500)])
+def test_call_waits_as_long_as_its_budget(tmp_path: Path, budget: float, milliseconds: int) -> None:
+    desk = Desk(tmp_path, verification={"call_time_budget": budget})
+    desk.port.table.clear()
+    assert desk.verify(identity=(identity(),)) == 2
+    assert desk.port.results == {"x5u": X5U, "wait": milliseconds}

@@ -19,7 +19,8 @@ from kamailio_app.lab.pki import ServiceProvider, expired
 from tests.fake_ksr import FakeKsr, Mode
 
 from ..builders import DATE, NOW, ORIG, ORIGID, X5U, hierarchy, identity, passport, provider
-from .support import ENTRY_POINTS, World
+from ..runtime.support import LISTS, trust
+from .support import ENTRY_POINTS, MORE_RESULTS, World
 
 SPOOFED = "TN-Validation-Passed"
 FROM = f"sip:+{ORIG}@orig.example.com;user=phone"
@@ -135,14 +136,14 @@ def test_call_whose_credential_is_missing_is_pending(world: World) -> None:
     stir = world.start()
     message = world.signed_call()
     assert act(stir, "stir_verify") == 2
-    assert world.results("x5u", "wait") == {"x5u": X5U, "wait": 2500}
+    assert world.results("x5u", "wait") == {"x5u": X5U, "wait": 2000}
     assert (message.appended, message.removed, message.new_from_uri) == ([], set(), None)
     assert world.ksr.avp == {}
 
 
-@pytest.mark.parametrize(("timeout", "wait"), [(0.1, 600), (1.5, 2000), (30.0, 30500)])
-def test_script_is_told_how_long_to_park(world: World, timeout: float, wait: int) -> None:
-    stir = world.start(x5u={"fetch_timeout": timeout})
+@pytest.mark.parametrize(("budget", "wait"), [(0.1, 100), (1.5, 1500), (30.0, 30000)])
+def test_script_is_told_how_long_to_park(world: World, budget: float, wait: int) -> None:
+    stir = world.start(verification={"call_time_budget": budget})
     world.signed_call()
     assert act(stir, "stir_verify") == 2
     assert world.results("wait") == {"wait": wait}
@@ -196,12 +197,12 @@ def test_spoofed_verstat_does_not_survive_a_defect(world: World, monkeypatch: py
     assert message.new_from_uri == f"sip:+{ORIG}@x"
 
 
-@pytest.mark.parametrize(("argument", "code", "asked"), [("block", 1, [[X5U]]), ("park", 2, []), ("<null>", 2, [])])
-def test_script_may_have_the_process_fetch(world: World, argument: str, code: int, asked: list[list[str]]) -> None:
+@pytest.mark.parametrize(("argument", "code", "asked"), [("block", 1, [X5U]), ("park", 2, []), ("<null>", 2, [])])
+def test_script_may_have_the_process_wait(world: World, argument: str, code: int, asked: list[str]) -> None:
     stir = world.start()
     world.signed_call()
     assert act(stir, "stir_verify", argument) == code
-    assert world.web.asked == asked
+    assert (world.web.asked, bool(world.slept)) == (asked, code == 1)
 
 
 def test_parked_call_is_never_pending_again(world: World) -> None:
@@ -249,8 +250,8 @@ def test_odd_arguments_end_in_a_code(world: World, entry: str, arguments: tuple[
         ("stir_tag", -1),
         ("stir_park", -1),
         ("stir_unpark", -1),
-        ("stir_fetch", -1),
         ("stir_next", -1),
+        ("stir_keep", -1),
     ],
 )
 def test_defect_is_said_on_one_line_and_the_call_goes_on(
@@ -265,6 +266,7 @@ def test_defect_is_said_on_one_line_and_the_call_goes_on(
     monkeypatch.setattr(stir.calls, "sign", broken)
     monkeypatch.setattr(stir.calls, "verify", broken)
     monkeypatch.setattr(stir.calls, "tag", broken)
+    monkeypatch.setattr(stir.service, "configuration", broken)
     monkeypatch.setattr(world.ksr.htable, "sht_get", broken)
     assert act(stir, entry, "1:2") == code
     (line,) = world.internal_errors()
@@ -292,6 +294,142 @@ def test_results_of_an_earlier_call_do_not_outlive_a_defect(world: World, monkey
         "attest": "",
         "origid": "",
     }
+
+
+def test_results_that_few_calls_have_do_not_outlive_a_defect_either(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    stir = world.start()
+    world.at_hand(stir)
+    rich = identity(claims={"rcd": {"nam": "Alice"}})
+    world.signed_call(value=identity(claims={"iat": NOW - 100}))
+    act(stir, "stir_verify")
+    assert str(world.results("reason")["reason"]).startswith("Reason: STIR ;cause=403")
+    world.signed_call(value=rich)
+    assert act(stir, "stir_verify") == 1
+    assert world.results("rcd_name", "reason") == {"rcd_name": "Alice", "reason": ""}
+    verify = stir.service.verify
+
+    def broken(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(stir.service, "verify", broken)
+    assert act(stir, "stir_verify") == 3
+    assert world.results(*MORE_RESULTS) == dict.fromkeys(MORE_RESULTS, "")
+    monkeypatch.setattr(stir.service, "verify", verify)
+    world.signed_call(value=rich)
+    assert act(stir, "stir_verify") == 1
+    assert world.results("rcd_name") == {"rcd_name": "Alice"}
+
+
+# --- Reason, P- headers, trunks, replay -------------------------------------------------------------------------
+
+STALE = identity(claims={"iat": NOW - 100})
+
+
+def test_reason_goes_into_responses_of_either_kind(world: World) -> None:
+    stir = world.start()
+    message = world.signed_call(value=STALE)
+    assert act(stir, "stir_verify") == 3
+    (lines,) = message.to_reply
+    assert lines.startswith('Reason: STIR ;cause=403 ;text="Stale Date" ;ppi="..')
+    assert world.ksr.avp["stir_reason"] == [lines] == [world.ksr.var["stir_reason"]]
+    message = world.call()
+    act(stir, "stir_verify")
+    assert message.to_reply == []
+    assert (world.ksr.var["stir_reason"], world.ksr.avp.get("stir_reason")) == ("", None)
+
+
+def test_headers_for_the_own_network_replace_foreign_ones(world: World) -> None:
+    stir = world.start(verification={"p_headers": True})
+    world.at_hand(stir)
+    foreign = [("P-Attestation-Indicator", b"A"), ("P-Origination-ID", b"x")]
+    message = world.signed_call(*foreign)
+    assert act(stir, "stir_verify") == 1
+    assert (message.leaving("P-Attestation-Indicator"), message.leaving("P-Origination-ID")) == (["A"], [ORIGID])
+    message = world.signed_call(*foreign, value=STALE)
+    assert act(stir, "stir_verify") == 3
+    assert message.leaving("P-Attestation-Indicator") + message.leaving("P-Origination-ID") == []
+
+
+@pytest.mark.parametrize("spoofed", [False, True])
+def test_headers_of_a_parked_call_come_in_its_branch(world: World, spoofed: bool) -> None:
+    stir = world.start(verification={"p_headers": True})
+    asserted = [("P-Asserted-Identity", f"<sip:+{ORIG};verstat=x@x>".encode())] if spoofed else []
+    message = world.signed_call(("P-Attestation-Indicator", b"C"), *asserted)
+    assert act(stir, "stir_verify") == 2
+    assert message.leaving("P-Attestation-Indicator") == []
+    world.at_hand(stir)
+    assert act(stir, "stir_resume") == 1
+    assert message.leaving("P-Attestation-Indicator") == []
+    assert act(stir, "stir_tag", SPOOFED) == 1
+    assert (message.leaving("P-Attestation-Indicator"), message.leaving("P-Origination-ID")) == (["A"], [ORIGID])
+
+
+@pytest.mark.parametrize(("trunk", "code"), [("strict", -1), ("other", 3), ("", 3), (None, 3), (7, 3), (b"\xff", 3)])
+def test_script_says_which_trunk_a_call_comes_from(world: World, trunk: Any, code: int) -> None:
+    stir = world.start(**{"trunk.strict": {"failure_action": "reject"}})
+    world.signed_call(value=STALE)
+    if trunk is not None:
+        world.ksr.avp["stir_trunk"] = [trunk]
+    assert act(stir, "stir_verify") == code
+    assert world.internal_errors() == []
+
+
+def test_passport_that_comes_again_in_another_call_is_a_replay(world: World) -> None:
+    first = world.start(verification={"replay_detection": "fail"})
+    second = world.process(first)
+    world.at_hand(first)
+    for stir, call_id, code in ((first, b"1@h", 1), (second, b"1@h", 1), (second, b"2@h", 3), (first, b"1@h", 1)):
+        world.signed_call(call_id=call_id)
+        assert act(stir, "stir_verify") == code
+    world.signed_call(call_id=b"3@h")
+    act(first, "stir_verify")
+    assert world.results("token") == {"token": "passport_replayed"}
+    assert len(world.ksr.tables[kamailio.SEEN].entries) == 1
+
+
+@pytest.mark.parametrize("call_id", [b"", b"a\0b", b"\xff", b"a b\r\nX: y", b"x" * 9000])
+def test_replay_is_seen_whatever_the_call_id_is(world: World, call_id: bytes) -> None:
+    stir = world.start(verification={"replay_detection": "flag"})
+    world.at_hand(stir)
+    for known, replay in ((call_id, ""), (call_id, ""), (b"another", "1")):
+        world.signed_call(call_id=known)
+        assert act(stir, "stir_verify") == 1
+        assert world.results("replay") == {"replay": replay}
+    assert world.internal_errors() == []
+
+
+def test_what_was_seen_is_forgotten_when_it_is_stale_anyway(world: World) -> None:
+    port = world.start().port
+    world.call(call_id=b"1@h")
+    assert not port.seen_before("key", 70)
+    world.call(call_id=b"2@h")
+    world.clock.now += 69
+    assert port.seen_before("key", 70)
+    world.clock.now += 1
+    assert not port.seen_before("key", 70)
+    world.ksr.put_entry(kamailio.SEEN, "number", 5, 0)
+    assert not port.seen_before("number", 70)
+
+
+def test_lock_of_what_was_seen_is_released_when_the_table_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    stir = world.start(verification={"replay_detection": "fail"})
+    world.at_hand(stir)
+    lock = world.ksr.htable.sht_lock
+    locked = []
+
+    def locking(table: str, key: str) -> Any:
+        locked.append(table)
+        monkeypatch.setattr(world.ksr.htable, "sht_get", broken)
+        return lock(table, key)
+
+    def broken(*_arguments: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(world.ksr.htable, "sht_lock", locking)
+    world.signed_call()
+    assert act(stir, "stir_verify") == 3
+    assert (locked, world.ksr.held) == ([kamailio.SEEN], [])
+    assert len(world.internal_errors()) == 1
 
 
 # --- What a peer may send ---------------------------------------------------------------------------------------
@@ -718,51 +856,52 @@ def test_first_call_for_a_credential_orders_it_and_the_second_does_not(world: Wo
     assert park(world, stir, "1:2") == 1
     assert park(world, stir, "3:-4") == 1
     assert park(world, stir, "5:6", OTHER) == 1
-    assert world.ksr.queue == [("STIR_FETCH", "stirshaken", X5U), ("STIR_FETCH", "stirshaken", OTHER)]
-    deadline = NOW * 1000 + 2500
+    assert park(world, stir, "7:8", f"{X5U} {OTHER}") == 1
+    assert world.post.ordered() == [f"fetch {X5U}", f"fetch {OTHER}", f"fetch {X5U} {OTHER}"]
+    deadline = NOW * 1000 + 2000
     assert parked(world) == f"{deadline} 1:2:{deadline} 3:-4:{deadline}"
 
 
 def test_order_that_nobody_heard_of_again_is_given_again(world: World) -> None:
     stir = world.start()
     park(world, stir, "1:2")
-    world.clock.now += 2.499
+    world.clock.now += 1.999
     park(world, stir, "3:4")
-    assert len(world.ksr.queue) == 1
+    assert len(world.post.orders) == 1
     world.clock.now += 0.001
     park(world, stir, "5:6")
     park(world, stir, "7:8")
-    assert len(world.ksr.queue) == 2
+    assert len(world.post.orders) == 2
 
 
 def test_full_queue_sends_the_call_on_and_leaves_no_waiter(world: World) -> None:
     stir = world.start()
-    world.ksr.queue_result = -1
+    world.post.full = True
     assert park(world, stir, "1:2") == -1
     assert parked(world) is None
     assert f"fetch queue full: token=x5u_timeout x5u={X5U}" in world.ksr.log_text("err")
-    world.ksr.queue_result = 1
+    world.post.full = False
     assert park(world, stir, "3:4") == 1
-    assert len(world.ksr.queue) == 1
+    assert len(world.post.orders) == 1
 
 
 def test_full_queue_takes_away_its_own_call_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     first = world.start()
     second = world.process(first)
-    order = getattr(world.ksr, "async").task_group_data
+    put = world.post.put
 
-    def full_and_meanwhile(*_arguments: object) -> int:
+    def full_and_meanwhile(*_arguments: object) -> bool:
         # Another process parks a call while the order is refused
         assert act(second, "stir_park", "3:4") == 1
-        return -1
+        return False
 
-    monkeypatch.setattr(getattr(world.ksr, "async"), "task_group_data", full_and_meanwhile)
+    monkeypatch.setattr(world.post, "put", full_and_meanwhile)
     assert park(world, first, "1:2") == -1
     assert waiting(world) == ["3:4"]
-    monkeypatch.setattr(getattr(world.ksr, "async"), "task_group_data", order)
+    monkeypatch.setattr(world.post, "put", put)
     # The next one orders for both
     assert park(world, second, "5:6") == 1
-    assert world.ksr.queue == [("STIR_FETCH", "stirshaken", X5U)]
+    assert world.post.ordered() == [f"fetch {X5U}"]
 
 
 def test_unpark_takes_away_its_own_call_only(world: World) -> None:
@@ -775,7 +914,7 @@ def test_unpark_takes_away_its_own_call_only(world: World) -> None:
     park(world, stir, "11:2", X5U, "stir_unpark")
     park(world, stir, "1:22", X5U, "stir_unpark")
     assert waiting(world) == []
-    act(stir, "stir_fetch", X5U)
+    world.keep(stir)
     assert parked(world) is None
 
 
@@ -787,32 +926,39 @@ def test_urls_of_a_parked_call_that_are_no_utf_8_are_no_defect(world: World) -> 
     assert world.internal_errors() == []
 
 
-def test_fetch_names_every_call_that_waited_once(world: World) -> None:
-    worker, fetching = world.start(), world.start()
+def test_what_was_fetched_wakes_every_call_that_waited_once(world: World) -> None:
+    worker = world.start()
+    keeper, resuming = world.process(worker), world.process(worker)
     park(world, worker, "1:2")
     park(world, worker, "3:-4")
     park(world, worker, "5:6", OTHER)
-    assert act(fetching, "stir_fetch", X5U) == 1
-    assert next_calls(world, fetching) == [(1, 2), (3, -4)]
-    assert next_calls(world, fetching) == []
+    world.post.orders.pop()
+    world.keep(keeper)
+    assert world.ksr.queue == [("STIR_RESUME", "stirshaken", X5U)]
+    assert act(resuming, "stir_fetched", X5U) == 1
+    assert next_calls(world, resuming) == [(1, 2), (3, -4)]
+    assert next_calls(world, resuming) == []
     assert parked(world) is None
     assert waiting(world, OTHER) == ["5:6"]
 
 
 def test_call_that_parks_while_others_are_named_is_named_too(world: World) -> None:
-    worker, fetching = world.start(), world.start()
+    worker = world.start()
+    resuming = world.process(worker)
     park(world, worker, "1:2")
-    act(fetching, "stir_fetch", X5U)
+    world.keep(worker)
+    act(resuming, "stir_fetched", X5U)
     park(world, worker, "3:4")
-    assert next_calls(world, fetching) == [(1, 2), (3, 4)]
+    assert next_calls(world, resuming) == [(1, 2), (3, 4)]
 
 
-def test_two_processes_that_fetched_the_same_never_name_the_same_call(world: World) -> None:
-    worker, one, two = world.start(), world.start(), world.start()
+def test_two_processes_that_resume_never_name_the_same_call(world: World) -> None:
+    worker = world.start()
+    one, two = world.process(worker), world.process(worker)
     for number in range(4):
         park(world, worker, f"{number}:{number}")
-    act(one, "stir_fetch", X5U)
-    act(two, "stir_fetch", X5U)
+    act(one, "stir_fetched", X5U)
+    act(two, "stir_fetched", X5U)
     found = []
     for stir in (one, two) * 3:
         if act(stir, "stir_next") > 0:
@@ -820,15 +966,15 @@ def test_two_processes_that_fetched_the_same_never_name_the_same_call(world: Wor
     assert found == [0, 1, 2, 3]
 
 
-def test_nothing_is_fetched_where_nobody_waits_any_more(world: World) -> None:
+def test_nobody_is_woken_where_nobody_waits_any_more(world: World) -> None:
     stir = world.start()
     park(world, stir, "1:2")
     park(world, stir, "1:2", X5U, "stir_unpark")
-    assert act(stir, "stir_fetch", X5U) == 1
-    assert (world.web.asked, parked(world), next_calls(world, stir)) == ([], None, [])
-    # And whoever comes next orders anew
-    park(world, stir, "3:4")
-    assert len(world.ksr.queue) == 2
+    world.keep(stir)
+    # It was fetched all the same: the next call has it
+    assert (world.web.asked, world.ksr.queue, parked(world), next_calls(world, stir)) == ([X5U], [], None, [])
+    world.signed_call()
+    assert act(stir, "stir_verify") == 1
 
 
 def test_call_whose_timer_is_about_to_fire_is_left_to_it(world: World) -> None:
@@ -836,21 +982,23 @@ def test_call_whose_timer_is_about_to_fire_is_left_to_it(world: World) -> None:
     park(world, stir, "1:2")
     world.clock.now += 1
     park(world, stir, "3:4")
-    world.clock.now += 1.2
-    act(stir, "stir_fetch", X5U)
+    world.clock.now += 0.7
+    world.keep(stir)
+    act(stir, "stir_fetched", X5U)
     assert next_calls(world, stir) == [(3, 4)]
     assert waiting(world) == ["1:2"]
 
 
-def test_resumed_call_finds_what_another_process_fetched(world: World) -> None:
-    worker, fetching = world.start(), world.start()
+def test_resumed_call_finds_what_was_fetched(world: World) -> None:
+    worker = world.start()
+    resuming = world.process(worker)
     world.signed_call()
     assert act(worker, "stir_verify") == 2
     urls = str(world.results("x5u")["x5u"])
     park(world, worker, "1:2", urls)
-    act(fetching, "stir_fetch", urls)
-    assert act(worker, "stir_resume") == 1
-    assert world.web.asked == [[X5U]]
+    world.keep(world.process(worker))
+    assert act(resuming, "stir_resume") == 1
+    assert world.web.asked == [X5U]
 
 
 def test_several_credentials_are_fetched_at_once(world: World) -> None:
@@ -860,26 +1008,167 @@ def test_several_credentials_are_fetched_at_once(world: World) -> None:
     assert act(stir, "stir_verify") == 2
     assert world.results("x5u") == {"x5u": f"{X5U} {OTHER}"}
     park(world, stir, "1:2", f"{X5U} {OTHER}")
-    act(stir, "stir_fetch", f"{X5U} {OTHER}")
-    assert world.web.asked == [[X5U, OTHER]]
+    world.keep(stir)
+    assert world.web.asked == [X5U, OTHER]
+    assert world.ksr.queue == [("STIR_RESUME", "stirshaken", f"{X5U} {OTHER}")]
 
 
-def test_calls_are_taken_even_if_fetching_breaks(world: World) -> None:
-    stir = world.start()
-    world.web.answers[X5U] = RuntimeError("broken")
-    park(world, stir, "1:2")
-    assert act(stir, "stir_fetch", X5U) == -1
-    assert next_calls(world, stir) == [(1, 2)]
-    assert parked(world) is None
-    assert len(world.internal_errors()) == 1
-
-
-def test_calls_are_taken_when_the_repository_fails(world: World) -> None:
+def test_calls_are_woken_when_the_repository_fails(world: World) -> None:
     stir = world.start()
     world.web.answers[X5U] = failure("x5u_http_status", "404")
     park(world, stir, "1:2")
-    assert act(stir, "stir_fetch", X5U) == 1
+    world.keep(stir)
+    act(stir, "stir_fetched", X5U)
     assert next_calls(world, stir) == [(1, 2)]
+    world.signed_call()
+    assert act(stir, "stir_resume") == 3
+    assert world.results("token") == {"token": "x5u_http_status"}
+
+
+def test_full_queue_of_those_that_resume_leaves_calls_to_their_timers(world: World) -> None:
+    stir = world.start()
+    park(world, stir, "1:2")
+    world.ksr.queue_result = -1
+    world.keep(stir)
+    assert f"resume queue full: calls wait for their timers x5u={X5U}" in world.ksr.log_text("err")
+    assert waiting(world) == ["1:2"]
+
+
+def test_emergency_call_waits_for_nothing(world: World) -> None:
+    stir = world.start(verification={"failure_action": "reject"})
+    claims = {"dest": {"uri": ["urn:service:sos"]}}
+    message = world.signed_call(value=identity(claims=claims), to_uri=b"urn:service:sos", request_uri=b"urn:service:sos")
+    for argument in ("", "block"):
+        assert act(stir, "stir_verify", argument) == 3
+        assert world.results("token", "code") == {"token": "credential_not_at_hand", "code": 0}
+    assert message.new_from_uri is not None
+    assert (world.post.ordered(), world.slept) == ([f"fetch {X5U}"] * 2, 0)
+
+
+# --- The keeper -------------------------------------------------------------------------------------------------
+
+
+def test_fetch_process_is_told_once_and_again_after_a_reload(world: World) -> None:
+    stir = world.start()
+    for _ in range(3):
+        world.keep(stir)
+    assert [told["generation"] for told in world.keeper.configurations] == ["0:0"]
+    world.settings(signing={"attest_level": "A"})
+    world.reload()
+    for _ in range(2):
+        world.keep(stir)
+    assert [told["generation"] for told in world.keeper.configurations] == ["0:0", "1:0"]
+    assert 'attest_level = "A"' in world.keeper.configurations[-1]["settings"]
+
+
+def test_keeper_is_a_process_that_reloads_like_any_other(world: World) -> None:
+    worker = world.start()
+    keeper = world.process(worker)
+    world.keep(keeper)
+    world.path.write_text("garbage")
+    world.reload()
+    world.keep(keeper)
+    assert "reload refused" in world.ksr.log_text("err")
+    assert world.keeper.configurations[-1]["settings"] == worker.service.settings.text
+
+
+def test_fetch_process_is_not_told_while_another_process_reloads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    stir = world.start()
+    held: list[list[tuple[str, str]]] = []
+    configuration = stir.service.configuration
+
+    def looking() -> dict[str, Any]:
+        held.append(list(world.ksr.held))
+        return configuration()
+
+    monkeypatch.setattr(stir.service, "configuration", looking)
+    world.keep(stir)
+    assert (held, world.ksr.held) == ([[(kamailio.CONTROL, "reload")]], [])
+
+
+def test_fetch_process_that_could_not_be_told_is_told_the_next_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    stir = world.start()
+    configuration = stir.service.configuration
+
+    def broken() -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(stir.service, "configuration", broken)
+    assert act(stir, "stir_keep") == -1
+    assert world.ksr.held == []
+    monkeypatch.setattr(stir.service, "configuration", configuration)
+    world.keep(stir)
+    assert len(world.keeper.configurations) == 1
+
+
+def test_what_the_sti_pa_says_reaches_every_process(world: World) -> None:
+    found = trust([hierarchy().root.certificate], [])
+    stir = world.start(verification={"ca_file": ""}, trust=LISTS)
+    other = world.process(stir)
+    world.keep(stir)
+    world.keeper.more = [{"kind": "trust", "trust": list(found)}]
+    world.keep(stir)
+    world.clock.now += 1
+    world.keep(stir)
+    assert [told["generation"] for told in world.keeper.configurations] == ["0:0", "0:1"]
+    assert world.keeper.configurations[-1]["trust"] == list(found)
+    world.fetched(stir)
+    world.signed_call()
+    assert act(other, "stir_verify") == 1
+
+
+def test_state_is_shown_where_kamcmd_finds_it(world: World) -> None:
+    stir = world.start()
+    world.keeper.more = [{"kind": "state", "name": "crl", "text": "number=5 age=0s"}]
+    world.keep(stir)
+    assert world.ksr.entry(kamailio.CONTROL, "crl") == "number=5 age=0s"
+
+
+@pytest.mark.parametrize("level", ["err", "warn", "info"])
+def test_what_the_fetch_process_says_is_one_line(world: World, level: str) -> None:
+    stir = world.start()
+    world.keeper.more = [{"kind": "log", "level": level, "text": "caf\u00e9\r\n\0"}]
+    world.keep(stir)
+    assert world.ksr.log_text(level) == "stirshaken: caf\\xe9\\x0d\\x0a\\x00\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"kind": "credentials"},
+        {"kind": "credentials", "urls": OTHER},
+        {"kind": "credentials", "urls": "", "credentials": [1]},
+        {"kind": "credentials", "urls": "", "credentials": {OTHER: 5}},
+        {"kind": "trust"},
+        {"kind": "trust", "trust": ["", "", ""]},
+        {"kind": "trust", "trust": ["", "x" * (33 << 20)]},
+        {"kind": "state", "name": "crl"},
+        {"kind": "log", "level": "no such level", "text": "x"},
+        {"kind": "log", "level": "err", "text": 5},
+    ],
+    ids=lambda answer: str(answer)[:60],
+)
+def test_answer_that_is_not_understood_does_not_cost_the_others(world: World, answer: dict[str, Any]) -> None:
+    stir = world.start()
+    park(world, stir, "1:2")
+    world.keeper.more = [answer]
+    world.keep(stir)
+    assert "answer of the fetch process refused: " in world.ksr.log_text("err")
+    assert world.internal_errors() == []
+    assert world.ksr.queue == [("STIR_RESUME", "stirshaken", X5U)]
+    world.signed_call()
+    assert act(stir, "stir_resume") == 1
+
+
+def test_answer_of_a_kind_that_came_later_is_left_alone(world: World) -> None:
+    stir = world.start()
+    world.keeper.more = [{"kind": "of a newer program"}, {"kind": "credentials", "urls": "", "credentials": {OTHER: "x"}}]
+    world.keep(stir)
+    assert (world.ksr.logs, world.ksr.tables[kamailio.CREDENTIALS].entries) == ([], {})
+
+
+# --- The tables -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", [5, "", " ", "garbage", "9:9 9:9:9", "\N{SNOWMAN} 1:2:3", "-1 9:9:9"])
@@ -919,8 +1208,7 @@ def test_table_of_credentials_does_not_grow_with_the_urls_of_strangers(world: Wo
 def test_fetched_credential_is_gone_from_the_table_when_its_time_is_over(world: World) -> None:
     stir = world.start(cache={"negative_lifetime": 15})
     world.web.answers[X5U] = failure("x5u_timeout")
-    park(world, stir, "1:2")
-    act(stir, "stir_fetch", X5U)
+    world.fetched(stir)
     assert isinstance(stir.port.get(X5U), str)
     world.clock.now += 15
     assert stir.port.get(X5U) is None
@@ -1016,6 +1304,10 @@ def test_fake_reads_and_writes_as_kamailio_does(mode: Mode) -> None:
         ("htable.sht_unlock", ("stirshaken", "k"), "unlocked without lock"),
         ("hdr.append", ("Date: a\r\n b\r\n",), "not a header of ours: ' b'"),
         ("hdr.append", ("Date: a\r\nX: b\r\n",), "not a header of ours: 'X: b'"),
+        ("hdr.append_to_reply", ("Date: a\r\n",), "not a header of ours: 'Date: a'"),
+        ("hdr.append_to_reply", ("Reason: a",), "not whole header lines"),
+        ("pv.sets", ("$var(stir_tokne)", "x"), "not a variable of ours: '$var(stir_tokne)'"),
+        ("pv.get", ("$avp(stir_a@b)",), "not a variable of ours: '$avp(stir_a@b)'"),
         ("hdr.append", ("Date: a",), "not whole header lines"),
         ("hdr.append", ("Date: a\nb\r\n",), "control character"),
         ("pv.sets", ("$fu", "a\rb"), "control character"),

@@ -141,7 +141,7 @@ def dispatched(group: int) -> list[str]:
 
 def test_edge_of_a_reloaded_script_has_the_same_handler(edge: EdgeWorld) -> None:
     assert edge.script.mod_init().stir is edge.edge.stir
-    assert edge.edge.stir.fetch_route == "ksr_stir_fetch"
+    assert edge.edge.stir.resume_route == "ksr_stir_resume"
 
 
 def test_too_many_hops_are_answered(edge: EdgeWorld) -> None:
@@ -358,14 +358,17 @@ def test_call_waits_while_its_credential_is_fetched(edge: EdgeWorld) -> None:
     assert seen[seen.index("tm.t_newtran") :] == [
         "tm.t_newtran",
         "tm.t_on_failure ksr_stir_timeout",
-        "tm.t_set_fr 0 2500",
+        "tm.t_set_fr 0 2000",
         "tmx.t_suspend",
     ]
-    assert edge.ksr.queue == [("ksr_stir_fetch", "stirshaken", X5U)]
-    # In the process that fetches
+    assert (edge.world.post.ordered(), edge.ksr.queue) == ([f"fetch {X5U}"], [])
+    # In the process that keeps the fetch process
+    assert edge.route("ksr_stir_keep") == []
+    assert edge.ksr.queue == [("ksr_stir_resume", "stirshaken", X5U)]
+    # In one that resumes
     edge.ksr.var.clear()
     edge.ksr.async_data = X5U
-    assert edge.route("ksr_stir_fetch", "evname") == ["tmx.t_continue 4711 -5 ksr_stir_resumed"]
+    assert edge.route("ksr_stir_resume", "evname") == ["tmx.t_continue 4711 -5 ksr_stir_resumed"]
     assert edge.route("ksr_stir_resumed") == ["tm.t_reset_fr", *dispatched(INSIDE)]
     assert message.new_from_uri is None
     # Each branch says it, also after a failover
@@ -394,11 +397,11 @@ def test_branch_of_a_parked_call_loses_what_was_spoofed_also_when_observing(edge
 
 
 @pytest.mark.parametrize("wait", [0.3, 2.0])
-def test_parked_call_waits_as_long_as_a_fetch_may_take(edge: EdgeWorld, wait: float) -> None:
-    edge.world.settings(x5u={"fetch_timeout": wait})
+def test_parked_call_waits_as_long_as_its_budget(edge: EdgeWorld, wait: float) -> None:
+    edge.world.settings(verification={"call_time_budget": wait})
     edge.world.reload()
     inbound(edge)
-    assert f"tm.t_set_fr 0 {int(wait * 1000) + 500}" in edge.route()
+    assert f"tm.t_set_fr 0 {int(wait * 1000)}" in edge.route()
 
 
 def test_attestation_that_is_no_text_is_not_said(edge: EdgeWorld) -> None:
@@ -414,32 +417,38 @@ def test_second_call_for_a_credential_waits_for_the_same_fetch(edge: EdgeWorld) 
     edge.route()
     edge.ksr.transaction = (4712, 6)
     edge.route()
-    assert len(edge.ksr.queue) == 1
+    assert len(edge.world.post.orders) == 1
+    edge.route("ksr_stir_keep")
     edge.ksr.async_data = X5U
-    assert edge.route("ksr_stir_fetch") == ["tmx.t_continue 4711 -5 ksr_stir_resumed", "tmx.t_continue 4712 6 ksr_stir_resumed"]
-    assert edge.world.web.asked == [[X5U]]
+    assert edge.route("ksr_stir_resume") == [
+        "tmx.t_continue 4711 -5 ksr_stir_resumed",
+        "tmx.t_continue 4712 6 ksr_stir_resumed",
+    ]
+    assert edge.world.web.asked == [X5U]
 
 
 def test_credential_that_does_not_come_in_time_lets_the_call_go_on(edge: EdgeWorld) -> None:
     inbound(edge)
     edge.route()
-    assert str(edge.ksr.entry(kamailio.PARKED, X5U)).endswith(f" 4711:-5:{(NOW * 1000) + 2500}")
-    edge.world.clock.now += 2.5
+    assert str(edge.ksr.entry(kamailio.PARKED, X5U)).endswith(f" 4711:-5:{(NOW * 1000) + 2000}")
+    edge.world.clock.now += 2
     assert edge.route("ksr_stir_timeout") == ["tm.t_is_canceled", "tm.t_reset_fr", *dispatched(INSIDE)]
     assert edge.world.results("token", "verstat") == {"token": "x5u_timeout", "verstat": "No-TN-Validation"}
-    # The fetch that begins later has nobody to wake, and does not fetch
+    # What comes later has nobody to wake
+    edge.route("ksr_stir_keep")
+    assert edge.ksr.queue == []
     edge.ksr.async_data = X5U
-    assert edge.route("ksr_stir_fetch") == []
-    assert edge.world.web.asked == []
+    assert edge.route("ksr_stir_resume") == []
     assert edge.ksr.entry(kamailio.PARKED, X5U) is None
 
 
 def test_call_whose_timer_fires_now_is_not_continued_twice(edge: EdgeWorld) -> None:
     inbound(edge)
     edge.route()
-    edge.world.clock.now += 2.4
+    edge.world.clock.now += 1.9
+    edge.route("ksr_stir_keep")
     edge.ksr.async_data = X5U
-    assert edge.route("ksr_stir_fetch") == []
+    assert edge.route("ksr_stir_resume") == []
     edge.world.clock.now += 0.1
     assert edge.route("ksr_stir_timeout") == ["tm.t_is_canceled", "tm.t_reset_fr", *dispatched(INSIDE)]
     # The credential came all the same
@@ -451,8 +460,9 @@ def test_parked_call_that_is_cancelled_goes_nowhere(edge: EdgeWorld) -> None:
     edge.route()
     edge.ksr.answers["tm.t_is_canceled"] = 1
     assert edge.route("ksr_stir_timeout") == ["tm.t_is_canceled"]
+    edge.route("ksr_stir_keep")
     edge.ksr.async_data = X5U
-    assert edge.route("ksr_stir_fetch") == []
+    assert edge.route("ksr_stir_resume") == []
     assert edge.ksr.entry(kamailio.PARKED, X5U) is None
 
 
@@ -466,7 +476,7 @@ def test_parked_call_is_answered_where_that_is_wanted(edge: EdgeWorld) -> None:
 
 def test_call_goes_on_at_once_when_the_queue_is_full(edge: EdgeWorld) -> None:
     inbound(edge)
-    edge.ksr.queue_result = -1
+    edge.world.post.full = True
     assert edge.route()[-2:] == ["tmx.t_suspend", "tmx.t_continue 4711 -5 ksr_stir_resumed"]
     assert edge.ksr.entry(kamailio.PARKED, X5U) is None
 
@@ -476,7 +486,7 @@ def test_call_that_cannot_be_suspended_goes_on(edge: EdgeWorld) -> None:
     edge.ksr.answers["tmx.t_suspend"] = -1
     seen = edge.route()
     assert seen[seen.index("tmx.t_suspend") :] == ["tmx.t_suspend", "tm.t_reset_fr", *dispatched(INSIDE)]
-    assert edge.ksr.queue == []
+    assert edge.world.post.orders == []
 
 
 def test_call_without_transaction_is_answered(edge: EdgeWorld) -> None:
@@ -544,3 +554,23 @@ def test_response_to_a_call_that_was_left_as_it_was_is_left_too(edge: EdgeWorld)
     message = edge.world.call()
     edge.route("ksr_reply")
     assert message.new_from_uri is None
+
+
+@pytest.mark.parametrize(("status", "told"), [(180, True), (200, True), (486, True), (100, False)])
+def test_response_says_what_was_wrong_with_the_identity(edge: EdgeWorld, status: int, told: bool) -> None:
+    inbound(edge, identity(claims={"iat": NOW - 100}))
+    edge.route()
+    kept = dict(edge.ksr.avp)
+    message = edge.world.call(status=status)
+    edge.ksr.avp.update(kept)
+    edge.route("ksr_reply")
+    values = message.leaving("Reason")
+    assert [value.partition(" ;ppi=")[0] for value in values] == (['STIR ;cause=403 ;text="Stale Date"'] if told else [])
+
+
+@pytest.mark.parametrize("callback", ["ksr_stir_keep", "ksr_stir_resume"])
+def test_defect_where_no_call_is_attached_is_said(edge: EdgeWorld, callback: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge.edge.stir, "stir_keep", raising)
+    monkeypatch.setattr(edge.edge.stir, "stir_fetched", raising)
+    assert edge.route(callback) == []
+    assert f"edge: {callback}: " in edge.ksr.log_text("err")

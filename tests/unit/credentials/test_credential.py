@@ -15,6 +15,7 @@ from cryptography.x509.oid import ObjectIdentifier
 
 from kamailio_app.credentials import tnauthlist
 from kamailio_app.credentials.credential import TrustAnchors, check_validity, fitness, validate
+from kamailio_app.credentials.names import issuer_key
 from kamailio_app.credentials.tnauthlist import TelephoneNumberRange, TNAuthList
 from kamailio_app.errors import UnsupportedCredential
 from kamailio_app.lab.pki import ServiceProvider, expired
@@ -48,6 +49,25 @@ def test_credential_holds_what_is_constant_per_certificate() -> None:
     assert credential.tnauthlist == TNAuthList(spcs=("1234",))
     assert credential.fingerprint == LEAF.fingerprint(SHA256()).hex()
     assert (credential.not_before, credential.not_after) == (NOW - 3600, NOW + 30 * DAY)
+
+
+def test_credential_says_what_a_crl_may_name() -> None:
+    held = validate(provider().chain_pem, anchors(), NOW)
+    assert held.identifiers == (
+        f"{issuer_key(INTERMEDIATE.subject)} {LEAF.serial_number:x}",
+        f"{issuer_key(ROOT.subject)} {INTERMEDIATE.serial_number:x}",
+    )
+    assert held.anchor == ROOT.fingerprint(SHA256()).hex()
+    itself = validate(provider().chain_pem, TrustAnchors([LEAF]), NOW)
+    assert (itself.identifiers, itself.anchor) == (held.identifiers[:1], itself.fingerprint)
+
+
+def test_anchor_with_an_extension_that_cannot_be_read() -> None:
+    broken = x509.UnrecognizedExtension(x509.CRLDistributionPoints.oid, b"\x30\x00\x00")
+    root = issue(None, CA, key_usage(certify=True), broken, name="ROOT")
+    issued = issue(root, END, authority())
+    with refused("credential_malformed"):
+        validate(issued.pem, TrustAnchors([root.certificate]), NOW)
 
 
 def test_path_is_kept_without_the_anchor_and_without_strangers() -> None:

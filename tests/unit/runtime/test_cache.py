@@ -7,7 +7,7 @@ import pytest
 from kamailio_app.errors import failure
 from kamailio_app.runtime.cache import CredentialCache, Fetched
 
-from ..builders import NOW, X5U, credential, provider
+from ..builders import DAY, NOW, X5U, credential, provider
 
 PEM = provider().chain_pem.decode()
 
@@ -20,7 +20,7 @@ def test_nothing_is_known_at_first() -> None:
 
 def test_credential_is_kept_until_it_expires() -> None:
     cache = CredentialCache(10)
-    cache.put(X5U, credential(), NOW + 10)
+    cache.put(X5U, credential(), NOW + 10, now=NOW)
     assert cache.get(X5U, NOW) is credential()
     assert cache.get(X5U, NOW + 9.9) is credential()
     assert cache.get(X5U, NOW + 10) is None
@@ -28,39 +28,47 @@ def test_credential_is_kept_until_it_expires() -> None:
 
 def test_what_has_expired_is_forgotten() -> None:
     cache = CredentialCache(10)
-    cache.put(X5U, credential(), NOW + 10)
+    cache.put(X5U, credential(), NOW + 10, now=NOW)
     assert cache.get(X5U, NOW + 10) is None
     assert len(cache) == 0
     assert cache.get(X5U, NOW) is None
 
 
+@pytest.mark.parametrize(("back", "kept"), [(0, True), (0.9, True), (1, True), (1.1, False), (3600, False), (DAY, False)])
+def test_what_was_put_there_by_a_clock_that_was_set_back_is_forgotten(back: float, kept: bool) -> None:
+    cache = CredentialCache(10)
+    cache.put(X5U, credential(), NOW + 10, now=NOW)
+    assert (cache.get(X5U, NOW - back) is not None) is kept
+    assert len(cache) == kept
+
+
 def test_failure_is_remembered_too() -> None:
     cache = CredentialCache(10)
     error = failure("x5u_timeout")
-    cache.put(X5U, error, NOW + 15)
+    cache.put(X5U, error, NOW + 15, now=NOW)
     assert cache.get(X5U, NOW) is error
 
 
 def test_later_value_replaces_the_former() -> None:
     cache = CredentialCache(10)
-    cache.put(X5U, failure("x5u_timeout"), NOW + 15)
-    cache.put(X5U, credential(), NOW + 100)
+    cache.put(X5U, failure("x5u_timeout"), NOW + 15, now=NOW)
+    cache.put(X5U, credential(), NOW + 100, now=NOW)
     assert cache.get(X5U, NOW + 50) is credential()
     assert len(cache) == 1
 
 
 def test_urls_are_told_apart_octet_for_octet() -> None:
     cache = CredentialCache(10)
-    cache.put(X5U, credential(), NOW + 10)
+    cache.put(X5U, credential(), NOW + 10, now=NOW)
     assert cache.get(X5U.upper(), NOW) is None
 
 
 def test_the_least_recently_used_entry_goes_first() -> None:
     cache = CredentialCache(2)
-    cache.put("a", credential(), NOW + 10)
-    cache.put("b", credential(), NOW + 10)
+    cache.put("a", credential(), NOW + 10, now=NOW)
+    cache.put("b", credential(), NOW + 10, now=NOW)
     assert cache.get("a", NOW)
-    cache.put("c", credential(), NOW + 10)
+    cache.put("c", credential(), NOW + 10, now=NOW)
     assert len(cache) == 2
     assert cache.get("b", NOW) is None
     assert cache.get("a", NOW)
@@ -70,12 +78,74 @@ def test_the_least_recently_used_entry_goes_first() -> None:
 def test_strangers_cannot_make_it_grow() -> None:
     cache = CredentialCache(5)
     for number in range(1000):
-        cache.put(f"https://h/{number}", credential(), NOW + 10)
+        cache.put(f"https://h/{number}", credential(), NOW + 10, now=NOW)
     assert len(cache) == 5
 
 
+# --- Renewal ----------------------------------------------------------------------------------------------------
+
+
+def test_entry_that_is_used_when_it_ends_soon_is_to_be_renewed_once() -> None:
+    told: list[str] = []
+    cache = CredentialCache(10, told.append)
+    cache.put(X5U, credential(), NOW + 100, now=NOW, renew_at=NOW + 90)
+    assert cache.get(X5U, NOW + 89.9) is credential()
+    assert told == []
+    for _ in range(3):
+        assert cache.get(X5U, NOW + 90) is credential()
+    assert told == [X5U]
+    # The next one is another entry
+    cache.put(X5U, credential(), NOW + 200, now=NOW + 100, renew_at=NOW + 190)
+    cache.get(X5U, NOW + 190)
+    assert told == [X5U, X5U]
+
+
+def test_entry_that_nobody_uses_is_not_renewed() -> None:
+    told: list[str] = []
+    cache = CredentialCache(10, told.append)
+    cache.put(X5U, credential(), NOW + 100, now=NOW, renew_at=NOW + 90)
+    cache.put("other", credential(), NOW + 100, now=NOW)
+    for moment in (NOW + 10, NOW + 95):
+        cache.get("other", moment)
+    assert cache.get(X5U, NOW + 100) is None  # too late: it is fetched as if it had never been there
+    assert told == []
+
+
+@pytest.mark.parametrize("renew_at", [0, float("inf")])
+def test_entry_without_a_moment_for_it_is_not_renewed(renew_at: float) -> None:
+    told: list[str] = []
+    cache = CredentialCache(10, told.append)
+    cache.put(X5U, credential(), NOW + 100, now=NOW, renew_at=renew_at)
+    assert cache.get(X5U, NOW + 99) is credential()
+    assert told == []
+
+
+# --- Other trust ------------------------------------------------------------------------------------------------
+
+
+def test_failures_are_forgotten_and_what_is_still_good_stays() -> None:
+    cache = CredentialCache(10)
+    cache.put("good", credential(), NOW + 10, now=NOW)
+    cache.put("failed", failure("credential_untrusted"), NOW + 10, now=NOW)
+    cache.keep(lambda kept: kept is credential())
+    assert (cache.get("good", NOW), cache.get("failed", NOW)) == (credential(), None)
+    cache.keep(lambda _kept: False)
+    assert len(cache) == 0
+
+
+# --- The text ---------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
-    "fetched", [Fetched(NOW, pem=PEM), Fetched(NOW, token="x5u_timeout"), Fetched(0), Fetched(NOW, pem="a b\nc")]
+    "fetched",
+    [
+        Fetched(NOW, pem=PEM),
+        Fetched(NOW, pem=PEM, renew_at=NOW - 5),
+        Fetched(NOW, token="x5u_timeout"),
+        Fetched(NOW, token="x5u_timeout", generation="-7:12"),
+        Fetched(0),
+        Fetched(NOW, pem="a b\nc"),
+    ],
 )
 def test_shared_text_there_and_back(fetched: Fetched) -> None:
     assert Fetched.from_text(fetched.to_text()) == fetched
@@ -87,13 +157,22 @@ def test_shared_text_there_and_back(fetched: Fetched) -> None:
         "",
         " ",
         "garbage",
-        "x - PEM",
-        "-1 - PEM",
-        "1.5 - PEM",
+        "x 0 - PEM",
+        "-1 0 - PEM",
+        "1.5 0 - PEM",
         "1700000000",
-        "1700000000 no_such_token ",
-        "1700000000  PEM",
-        "- - -",
+        "1700000000 - PEM",
+        "1700000000 x - PEM",
+        "1700000000 -1 - PEM",
+        "1700000000  - PEM",
+        f"{'9' * 13} 0 - PEM",
+        "1700000000 0 no_such_token 0:0",
+        "1700000000 0 x5u_timeout ",
+        "1700000000 0 x5u_timeout 0",
+        "1700000000 0 x5u_timeout 0:-1",
+        "1700000000 0 x5u_timeout 0:0 ",
+        "1700000000 0  PEM",
+        "- - - -",
     ],
 )
 def test_shared_text_that_is_not_ours_is_none(text: str) -> None:

@@ -5,203 +5,77 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
-import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pytest
 
 from kamailio_app.credentials.x5u import X5uRules
-from kamailio_app.errors import StirError
+from kamailio_app.lab.dns import NameServer
 from kamailio_app.lab.edge import free_port
-from kamailio_app.lab.pki import Hierarchy, Issued
-from kamailio_app.lab.repository import Repository
-from kamailio_app.runtime.fetcher import Download, Fetcher, _GlobalResolver, is_public
+from kamailio_app.lab.pki import Hierarchy
+from kamailio_app.lab.repository import FOREVER, Repository
+from kamailio_app.lab.repository import Answer as Misbehaviour
+from kamailio_app.runtime.fetcher import Download, Fetcher
 from kamailio_app.runtime.settings import FetchRules
 
 from ..builders import provider
+from .fetching import (
+    HOST,
+    TIMEOUT,
+    Fetch,
+    Rules,
+    at_most,
+    cafile,
+    fetch,
+    hierarchy,
+    module_site,
+    names,
+    rules,
+    silent,
+    site,
+    token,
+    until,
+    using,
+)
+from .site import Answer, Site, after, dripping, flooding, hang_up, mute, reset, saying
 
-Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
-
-TIMEOUT = 0.5
-NAMES = ["localhost", "cr.example.test"]
-
-
-class Site:
-    """An HTTPS server on loopback that answers as it is told, also with nonsense."""
-
-    def __init__(self, directory: Path, identity: Issued) -> None:
-        self.answers: dict[str, Answer] = {}
-        self.asked: list[str] = []
-        self.heads: list[bytes] = []
-        directory.mkdir(exist_ok=True)
-        (directory / "web.pem").write_bytes(identity.chain_pem)
-        (directory / "web.key").write_bytes(identity.key_pem)
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._tls.load_cert_chain(directory / "web.pem", directory / "web.key")
-        self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(lambda _loop, _context: None)  # clients that hang up are what this is about
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self.port = 0
-
-    def url(self, path: str, host: str = "localhost") -> str:
-        return f"https://{host}:{self.port}/{path}"
-
-    def answer(self, path: str, head: str, body: bytes = b"") -> str:
-        """`head`: status line and header lines; gives the URL."""
-
-        async def say(writer: asyncio.StreamWriter) -> None:
-            writer.write(head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
-            await writer.drain()
-
-        self.answers[path] = say
-        return self.url(path)
-
-    def ok(self, path: str, body: bytes, header: str = "X: y") -> str:
-        return self.answer(path, f"HTTP/1.1 200 OK\n{header}\nContent-Length: {len(body)}", body)
-
-    def redirect(self, path: str, location: str, status: int = 302) -> str:
-        return self.answer(path, f"HTTP/1.1 {status} Elsewhere\nLocation: {location}\nContent-Length: 0")
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            path = head.split(b" ")[1].decode().removeprefix("/")
-            self.asked.append(path)
-            self.heads.append(head)
-            await self.answers[path](writer)
-            if writer.can_write_eof():
-                writer.write_eof()
-        writer.transport.abort() if writer.is_closing() else writer.close()
-
-    def __enter__(self) -> Site:
-        self._thread.start()
-        start = asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
-        self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result()
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        async def stop() -> None:
-            self._server.close()
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.sleep(0.01)
-
-        asyncio.run_coroutine_threadsafe(stop(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-@pytest.fixture(scope="module")
-def hierarchy() -> Hierarchy:
-    return Hierarchy(time.time())
-
-
-@pytest.fixture(scope="module")
-def cafile(hierarchy: Hierarchy, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("ca") / "ca.pem"
-    path.write_bytes(hierarchy.root.pem)
-    return path
-
-
-@pytest.fixture(scope="module")
-def module_site(hierarchy: Hierarchy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with Site(tmp_path_factory.mktemp("site"), hierarchy.web_server(NAMES)) as site:
-        yield site
-
-
-@pytest.fixture
-def site(module_site: Site) -> Site:
-    for remembered in (module_site.asked, module_site.heads):
-        remembered.clear()
-    return module_site
-
-
-@pytest.fixture
-def silent() -> Iterator[int]:
-    """The port of a server that takes connections and never says a word."""
-    with socket.create_server(("127.0.0.1", 0), backlog=256) as server:
-        yield server.getsockname()[1]
-
-
-@pytest.fixture
-def fetch(cafile: Path) -> Iterator[Callable[..., Any]]:
-    """fetch(url or URLs, ports, **deviations from the rules)."""
-    made: list[Fetcher] = []
-
-    def fetching(urls: str | Sequence[str], *ports: int, **changes: Any) -> Any:
-        values: dict[str, Any] = {
-            "timeout": TIMEOUT,
-            "max_bytes": 4096,
-            "max_redirects": 0,
-            "tls_ca_file": cafile,
-            "private_addresses": True,
-            "x5u": X5uRules(frozenset(ports)),
-        }
-        made.append(Fetcher(FetchRules(**{**values, **changes})))
-        found = made[-1].fetch([urls] if isinstance(urls, str) else urls)
-        return found[urls] if isinstance(urls, str) else found
-
-    yield fetching
-    for fetcher in made:
-        settle(fetcher)
-        fetcher.close()
-
-
-def settle(fetcher: Fetcher) -> None:
-    """Let the farewells of TLS arrive, which would else be a warning of sockets left open."""
-    loop: Any = fetcher._loop
-    deadline = time.monotonic() + 2
-    while len(loop._selector.get_map()) > 1 and time.monotonic() < deadline:
-        loop.run_until_complete(asyncio.sleep(0.002))
-    loop.run_until_complete(asyncio.sleep(0.001))  # what is no longer waited for is closed in the next round
-
-
-def token(found: Any) -> str:
-    assert isinstance(found, StirError), found
-    return found.token
-
-
-@contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    began = time.monotonic()
-    yield
-    assert time.monotonic() - began < seconds
+__all__ = ["cafile", "fetch", "hierarchy", "module_site", "names", "rules", "silent", "site"]  # fixtures
 
 
 # --- Honest servers ---------------------------------------------------------------------------------------------
 
 
-def test_chain_comes_from_a_repository(hierarchy: Hierarchy, fetch: Callable[..., Any], tmp_path: Path) -> None:
+def test_chain_comes_from_a_repository(hierarchy: Hierarchy, fetch: Fetch, tmp_path: Path) -> None:
     with Repository(tmp_path, hierarchy.web_server(["localhost"])) as repository:
         repository.chains["sp.pem"] = provider().chain_pem
-        found = fetch([repository.url("sp.pem"), repository.url("none.pem")], repository.port)
-        assert found[repository.url("sp.pem")] == Download(provider().chain_pem, "max-age=86400")
-        assert token(found[repository.url("none.pem")]) == "x5u_http_status"
-        assert "404" in found[repository.url("none.pem")].detail
+        found, missing = fetch([repository.url("sp.pem"), repository.url("none.pem")], repository.port)
+    assert (found.octets, found.cache_control, found.expires, found.age) == (provider().chain_pem, "max-age=86400", "", "")
+    assert found.date.endswith(" GMT")
+    assert token(missing) == "x5u_http_status"
+    assert "404" in missing.detail
 
 
-def test_one_fetcher_serves_one_call_after_the_other(site: Site, cafile: Path) -> None:
-    rules = FetchRules(TIMEOUT, 4096, 0, cafile, True, X5uRules(frozenset({site.port})))
-    fetcher = Fetcher(rules)
-    url = site.ok("again", b"x")
-    assert [fetcher.fetch([url])[url] for _ in range(3)] == [Download(b"x", "")] * 3
-    assert fetcher.fetch([]) == {}
-    settle(fetcher)
-    fetcher.close()
+def test_one_fetcher_serves_one_call_after_the_other(site: Site, rules: Rules) -> None:
+    url = site.ok("again")
+
+    async def thrice(fetcher: Fetcher) -> list[Any]:
+        return [await fetcher.fetch(url) for _ in range(3)]
+
+    assert using(rules(site.port), thrice) == [Download(b"x", "")] * 3
+    assert site.asked == ["again"] * 3
 
 
-def test_request_says_who_asks_and_for_what(site: Site, fetch: Callable[..., Any]) -> None:
-    assert fetch(site.ok("head", b"x"), site.port) == Download(b"x", "")
+def test_download_says_how_long_it_stays_good(site: Site, fetch: Fetch) -> None:
+    fields = "Cache-Control: max-age=5\nCache-Control: public\nExpires: then\nAge: 3\nDate: now"
+    assert fetch(site.ok("fields", b"x", fields), site.port) == Download(b"x", "max-age=5, public", "then", "3", "now")
+
+
+def test_request_says_who_asks_and_for_what(site: Site, fetch: Fetch) -> None:
+    assert fetch(site.ok("head"), site.port) == Download(b"x", "")
     (head,) = site.heads
     lines = head.decode().split("\r\n")
     assert lines[0] == "GET /head HTTP/1.1"
@@ -211,57 +85,136 @@ def test_request_says_who_asks_and_for_what(site: Site, fetch: Callable[..., Any
     assert not any(line.startswith(("Cookie", "Authorization", "Referer")) for line in lines)
 
 
-def test_path_is_asked_for_octet_for_octet(site: Site, fetch: Callable[..., Any]) -> None:
+def test_path_is_asked_for_octet_for_octet(site: Site, fetch: Fetch) -> None:
     path = "a%2Fb/%7e;x=(1)/../c"
-    site.ok(path, b"x")
+    site.ok(path)
     fetch(site.url(path), site.port)
     assert site.asked == [path]
 
 
-def test_body_that_ends_with_the_connection_is_a_body(site: Site, fetch: Callable[..., Any]) -> None:
-    assert fetch(site.answer("eof", "HTTP/1.0 200 OK\nCache-Control: max-age=5", b"abc"), site.port) == Download(
-        b"abc", "max-age=5"
-    )
+def test_body_that_ends_with_the_connection_is_a_body(site: Site, fetch: Fetch) -> None:
+    url = site.answer("eof", "HTTP/1.0 200 OK\nCache-Control: max-age=5", b"abc")
+    assert fetch(url, site.port) == Download(b"abc", "max-age=5")
 
 
-def test_whatever_the_body_is_it_is_given_back_as_it_came(site: Site, fetch: Callable[..., Any]) -> None:
+def test_whatever_the_body_is_it_is_given_back_as_it_came(site: Site, fetch: Fetch) -> None:
     octets = bytes(range(256))
     assert fetch(site.ok("octets", octets), site.port).octets == octets
     assert fetch(site.ok("empty", b""), site.port).octets == b""
 
 
-def test_compressed_answer_is_not_expanded(site: Site, fetch: Callable[..., Any]) -> None:
-    bomb = gzip.compress(b"\0" * 1_000_000)
-    assert len(bomb) < 4096
-    assert fetch(site.ok("gzip", bomb, "Content-Encoding: gzip"), site.port).octets == bomb
+def test_cookies_are_not_sent_back(site: Site, rules: Rules) -> None:
+    url = site.ok("cookie", b"x", "Set-Cookie: a=b; Path=/")
+
+    async def thrice(fetcher: Fetcher) -> None:
+        for _ in range(3):
+            await fetcher.fetch(url)
+
+    using(rules(site.port), thrice)
+    assert len(site.heads) == 3
+    assert not any(b"cookie:" in head.lower() for head in site.heads)
+
+
+def test_environment_names_no_proxy(site: Site, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://localhost:{free_port(kind=socket.SOCK_STREAM)}")
+    assert fetch(site.ok("x"), site.port) == Download(b"x", "")
+
+
+# --- One fetch for all who ask ----------------------------------------------------------------------------------
+
+
+def test_those_who_ask_at_once_share_one_fetch(site: Site, rules: Rules) -> None:
+    site.answers["slow"] = after(0.1, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+
+    async def together(fetcher: Fetcher) -> list[Any]:
+        return [*await asyncio.gather(*(fetcher.fetch(site.url("slow")) for _ in range(20)))]
+
+    assert using(rules(site.port), together) == [Download(b"x", "")] * 20
+    assert site.asked == ["slow"]
+
+
+def test_who_stops_waiting_stops_nobody_else(site: Site, rules: Rules) -> None:
+    site.answers["slow"] = after(0.1, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+
+    async def one_leaves(fetcher: Fetcher) -> Any:
+        first = asyncio.create_task(fetcher.fetch(site.url("slow")))
+        second = asyncio.create_task(fetcher.fetch(site.url("slow")))
+        await asyncio.sleep(0.02)
+        first.cancel()
+        found = await second
+        assert first.cancelled()
+        return found
+
+    assert using(rules(site.port), one_leaves) == Download(b"x", "")
+    assert site.asked == ["slow"]
+
+
+def test_a_strangers_fetch_is_not_the_operators(site: Site, rules: Rules) -> None:
+    site.answers["slow"] = after(0.1, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+
+    async def both(fetcher: Fetcher) -> list[Any]:
+        url = site.url("slow")
+        return [*await asyncio.gather(fetcher.fetch(url), fetcher.fetch(url, trusted_by_operator=True))]
+
+    refused, taken = using(rules(site.port, private_addresses=False), both)
+    assert token(refused) == "x5u_refused"
+    assert taken == Download(b"x", "")
+
+
+# --- The end ----------------------------------------------------------------------------------------------------
+
+
+def test_closing_ends_what_is_under_way(site: Site, silent: int, rules: Rules) -> None:
+    site.answers["mute"] = mute
+    urls = [site.url("mute"), f"https://localhost:{silent}/x"]
+
+    async def close(fetcher: Fetcher) -> list[Any]:
+        waiting = [asyncio.create_task(fetcher.fetch(url)) for url in urls]
+        await until(lambda: bool(site.asked))
+        await fetcher.close()
+        assert len(asyncio.all_tasks()) <= 1 + len(waiting)
+        return [*await asyncio.gather(*waiting), await fetcher.fetch(urls[0])]
+
+    with at_most(5):
+        found = using(rules(site.port, silent, timeout=60.0), close)
+    assert [token(one) for one in found] == ["x5u_unreachable"] * 3
+    assert all("closed" in one.detail for one in found)
+
+
+def test_fetcher_that_fetched_nothing_can_be_closed(rules: Rules) -> None:
+    async def nothing(fetcher: Fetcher) -> None:
+        await fetcher.close()
+
+    using(rules(443), nothing)
 
 
 # --- Status and redirects ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [201, 204, 206, 300, 304, 400, 401, 403, 404, 410, 429, 500, 503])
-def test_anything_but_200_is_a_failure(site: Site, fetch: Callable[..., Any], status: int) -> None:
+def test_anything_but_200_is_a_failure(site: Site, fetch: Fetch, status: int) -> None:
     found = fetch(site.answer("status", f"HTTP/1.1 {status} X\nContent-Length: 0"), site.port)
     assert token(found) == "x5u_http_status"
     assert found.detail == str(status)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirects_are_not_followed(site: Site, fetch: Callable[..., Any], status: int) -> None:
-    site.ok("target", b"x")
+def test_redirects_are_not_followed(site: Site, fetch: Fetch, status: int) -> None:
+    site.ok("target")
     assert token(fetch(site.redirect("moved", "/target", status), site.port)) == "x5u_http_status"
     assert site.asked == ["moved"]
 
 
 @pytest.mark.parametrize("location", ["/target", "target", "https://LOCALHOST:{port}/target"])
-def test_permitted_redirect_is_followed(site: Site, fetch: Callable[..., Any], location: str) -> None:
-    site.ok("target", b"x")
+def test_permitted_redirect_is_followed(site: Site, fetch: Fetch, location: str) -> None:
+    site.ok("target")
     url = site.redirect("moved", location.format(port=site.port))
     assert fetch(url, site.port, max_redirects=1) == Download(b"x", "")
     assert site.asked == ["moved", "target"]
 
 
-def test_no_more_redirects_are_followed_than_permitted(site: Site, fetch: Callable[..., Any]) -> None:
+def test_no_more_redirects_are_followed_than_permitted(site: Site, fetch: Fetch) -> None:
     assert token(fetch(site.redirect("loop", "/loop"), site.port, max_redirects=2)) == "x5u_http_status"
     assert site.asked == ["loop"] * 3
 
@@ -275,23 +228,24 @@ def test_no_more_redirects_are_followed_than_permitted(site: Site, fetch: Callab
         "https://localhost:1/target",
         "https://user@localhost:{port}/target",
         "https://localhost:{port}/target?q",
+        "https://localhost:{port}/target#f",
         "file:///etc/passwd",
     ],
 )
-def test_target_of_a_redirect_has_to_pass_the_same_rules(site: Site, fetch: Callable[..., Any], location: str) -> None:
-    site.ok("target", b"x")
+def test_target_of_a_redirect_has_to_pass_the_same_rules(site: Site, fetch: Fetch, location: str) -> None:
+    site.ok("target")
     url = site.redirect("moved", location.format(port=site.port))
     assert token(fetch(url, site.port, max_redirects=5)) == "x5u_refused"
     assert site.asked == ["moved"]
 
 
 @pytest.mark.parametrize("location", ["https://[::1/", "https://localhost:99999999/", "//[", "https://\xff\xfe/"])
-def test_redirect_to_nonsense_is_a_failure(site: Site, fetch: Callable[..., Any], location: str) -> None:
+def test_redirect_to_nonsense_is_a_failure(site: Site, fetch: Fetch, location: str) -> None:
     assert token(fetch(site.redirect("moved", location), site.port, max_redirects=1)) in ("x5u_unreachable", "x5u_refused")
     assert site.asked == ["moved"]
 
 
-def test_redirect_to_nowhere_is_a_status(site: Site, fetch: Callable[..., Any]) -> None:
+def test_redirect_to_nowhere_is_a_status(site: Site, fetch: Fetch) -> None:
     url = site.answer("nowhere", "HTTP/1.1 302 Found\nContent-Length: 0")
     assert fetch(url, site.port, max_redirects=1).detail == "302"
 
@@ -307,56 +261,128 @@ def test_redirect_to_nowhere_is_a_status(site: Site, fetch: Callable[..., Any]) 
         "x",
     ],
 )
-def test_url_that_breaks_the_rules_is_not_asked_for(site: Site, fetch: Callable[..., Any], url: str) -> None:
+def test_url_that_breaks_the_rules_is_not_asked_for(site: Site, fetch: Fetch, url: str) -> None:
     assert token(fetch(url.format(port=site.port), site.port)) == "x5u_refused"
     assert site.asked == []
+
+
+# --- What the operator trusts -----------------------------------------------------------------------------------
+
+
+def test_operators_url_may_have_any_port_a_query_and_a_private_address(site: Site, fetch: Fetch) -> None:
+    site.ok("list?version=1&x=%20")
+    url = site.url("list?version=1&x=%20")
+    assert fetch(url, 443, operator=True, private_addresses=False) == Download(b"x", "")
+    assert site.asked == ["list?version=1&x=%20"]
+    assert token(fetch(url, 443)) == "x5u_refused"
+
+
+def test_operators_download_may_be_larger(site: Site, fetch: Fetch) -> None:
+    url = site.ok("large", b"x" * 100_000)
+    assert len(fetch(url, 443, operator=True).octets) == 100_000
+    assert token(fetch(url, site.port)) == "x5u_too_large"
+
+
+def test_operators_download_has_the_limit_that_is_asked_for(site: Site, rules: Rules) -> None:
+    url = site.ok("large", b"x" * 101)
+
+    async def limited(fetcher: Fetcher) -> list[Any]:
+        return [await fetcher.fetch(url, trusted_by_operator=True, max_bytes=limit) for limit in (100, 101)]
+
+    too_large, fits = using(rules(443), limited)
+    assert token(too_large) == "x5u_too_large"
+    assert len(fits.octets) == 101
+
+
+def test_operators_redirects_are_followed_three_times(site: Site, fetch: Fetch) -> None:
+    site.ok("target")
+    for number in range(3):
+        site.redirect(f"moved{number}", f"/moved{number + 1}" if number < 2 else "/target?q")
+    site.answers["target?q"] = site.answers["target"]
+    assert fetch(site.url("moved0"), 443, operator=True) == Download(b"x", "")
+    site.redirect("moved", "/moved0")
+    assert token(fetch(site.url("moved"), 443, operator=True)) == "x5u_http_status"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:{port}/x",
+        "https://127.0.0.1:{port}/x",
+        "https://[::1]:{port}/x",
+        "https://u@localhost:{port}/x",
+        "https://localhost:{port}/x#y",
+        "https://localhost:{port}/x?y#z",
+        "https://localhost:{port}/x?y z",
+        "https://localhost:{port}/x?y\r\nz",
+        "https://localhost:{port}/x?\xe9",
+        "https://localhost:99999/x",
+        "https://localhost:0/x",
+        "https://localhost:{port}/x?" + "y" * 3000,
+        "https://[::1",
+        "",
+    ],
+)
+def test_operators_url_still_has_rules(site: Site, fetch: Fetch, url: str) -> None:
+    assert token(fetch(url.format(port=site.port), 443, operator=True)) in ("x5u_refused", "x5u_unreachable")
+    assert site.asked == []
+
+
+def test_denied_address_is_denied_to_the_operator_too(site: Site, fetch: Fetch) -> None:
+    found = fetch(site.ok("x"), site.port, operator=True, deny=("127.0.0.0/8", "::1/128"))
+    assert token(found) == "x5u_refused"
+    assert site.asked == []
+
+
+def test_connections_of_the_operator_carry_no_strangers(site: Site, rules: Rules) -> None:
+    site.keep_alive = True
+    url = site.ok("x")
+
+    async def one_after_the_other(fetcher: Fetcher) -> list[Any]:
+        trusted = [await fetcher.fetch(url, trusted_by_operator=True) for _ in range(3)]
+        return [*trusted, await fetcher.fetch(url)]
+
+    *trusted, stranger = using(rules(site.port, private_addresses=False), one_after_the_other)
+    assert trusted == [Download(b"x", "")] * 3
+    assert token(stranger) == "x5u_refused"
 
 
 # --- Too much, too slow, nonsense -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [4095, 4096])
-def test_largest_permitted_answer_is_taken(site: Site, fetch: Callable[..., Any], length: int) -> None:
+def test_largest_permitted_answer_is_taken(site: Site, fetch: Fetch, length: int) -> None:
     assert len(fetch(site.ok("large", b"x" * length), site.port).octets) == length
 
 
-async def endless(writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    while not writer.is_closing():
-        writer.write(b"400\r\n" + b"x" * 1024 + b"\r\n")
-        await writer.drain()
-        await asyncio.sleep(0)
+CHUNK = b"400\r\n" + b"x" * 1024 + b"\r\n"
 
 
-async def endless_without_length(writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
-    while not writer.is_closing():
-        writer.write(b"x" * 1024)
-        await writer.drain()
-        await asyncio.sleep(0)
-
-
-def test_larger_answer_is_refused_at_once(site: Site, fetch: Callable[..., Any]) -> None:
-    site.answers["chunked"], site.answers["endless"] = endless, endless_without_length
+def test_larger_answer_is_refused_at_once(site: Site, fetch: Fetch) -> None:
+    site.answers["chunked"] = flooding(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNK)
+    site.answers["endless"] = flooding(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"x" * 1024)
     urls = [site.ok("large", b"x" * 4097), site.ok("huge", b"x" * 5_000_000), site.url("chunked"), site.url("endless")]
     with at_most(5):
-        found = fetch(urls, site.port, timeout=10)
-    assert [token(found[url]) for url in urls] == ["x5u_too_large"] * 4
+        found = fetch(urls, site.port, timeout=10.0)
+    assert [token(one) for one in found] == ["x5u_too_large"] * 4
 
 
-def dripping(head: bytes, drop: bytes) -> Answer:
-    async def drip(writer: asyncio.StreamWriter) -> None:
-        writer.write(head)
-        while not writer.is_closing():
-            writer.write(drop)
-            await writer.drain()
-            await asyncio.sleep(0.02)
-
-    return drip
+def test_announced_size_is_refused_before_it_comes(site: Site, fetch: Fetch) -> None:
+    site.answers["announced"] = dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 4097\r\n\r\n", b"x")
+    with at_most(5):
+        assert token(fetch(site.url("announced"), site.port, timeout=10.0)) == "x5u_too_large"
 
 
-async def mute(_writer: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(60)
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "GZIP", "gzip, identity", "identity\nContent-Encoding: gzip"])
+def test_compressed_answer_is_refused_unread(site: Site, fetch: Fetch, encoding: str) -> None:
+    bomb = gzip.compress(b"\0" * 1_000_000)
+    assert len(bomb) < 4096
+    assert token(fetch(site.ok("gzip", bomb, f"Content-Encoding: {encoding}"), site.port)) == "credential_malformed"
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+def test_answer_that_says_it_is_not_compressed_is_taken(site: Site, fetch: Fetch, encoding: str) -> None:
+    assert fetch(site.ok("plain", b"x", f"Content-Encoding: {encoding}"), site.port) == Download(b"x", "")
 
 
 @pytest.mark.parametrize(
@@ -372,7 +398,7 @@ async def mute(_writer: asyncio.StreamWriter) -> None:
     ],
     ids=["mute", "body", "chunks", "header-lines", "header-line", "status-line", "continue"],
 )
-def test_slow_server_is_given_up_at_the_deadline(site: Site, fetch: Callable[..., Any], answer: Answer) -> None:
+def test_slow_server_is_given_up_at_the_deadline(site: Site, fetch: Fetch, answer: Answer) -> None:
     site.answers["slow"] = answer
     with at_most(2):
         found = fetch(site.url("slow"), site.port, timeout=0.3)
@@ -382,43 +408,43 @@ def test_slow_server_is_given_up_at_the_deadline(site: Site, fetch: Callable[...
         assert (found.token, found.detail) == ("x5u_timeout", "0.3 s")
 
 
-def test_slow_redirects_together_have_one_deadline(site: Site, fetch: Callable[..., Any]) -> None:
-    async def slowly(writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(0.2)
-        writer.write(b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        flooding(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 10),
+        flooding(b"HTTP/1.1 200 OK\r\nX: ", b"y" * 1000),
+        flooding(b"HTTP/1.1 200 ", b"y" * 1000),
+        flooding(b"HTTP/1.1 200 OK\r\n", b"y" * 1000),
+        saying(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 65 + b"Content-Length: 1\r\n\r\nx"),
+    ],
+    ids=["header-lines", "header-value", "status-line", "header-name", "65-headers"],
+)
+def test_endless_head_is_refused_long_before_the_deadline(site: Site, fetch: Fetch, answer: Answer) -> None:
+    site.answers["endless"] = answer
+    with at_most(5):
+        assert token(fetch(site.url("endless"), site.port, timeout=30.0)) == "x5u_unreachable"
 
-    site.answers["again"] = slowly
+
+def test_as_many_headers_as_honest_servers_send(site: Site, fetch: Fetch) -> None:
+    fields = "\n".join(f"X-{number}: {'y' * 100}" for number in range(40))
+    assert fetch(site.ok("headers", b"x", fields), site.port) == Download(b"x", "")
+
+
+def test_slow_redirects_together_have_one_deadline(site: Site, fetch: Fetch) -> None:
+    site.answers["again"] = after(0.2, b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n")
     with at_most(1):
         assert token(fetch(site.url("again"), site.port, max_redirects=5)) == "x5u_timeout"
 
 
-def test_server_that_never_says_a_word_is_given_up_at_the_deadline(silent: int, fetch: Callable[..., Any]) -> None:
+def test_server_that_never_says_a_word_is_given_up_at_the_deadline(silent: int, fetch: Fetch) -> None:
     with at_most(2):
         assert token(fetch(f"https://localhost:{silent}/x", silent)) == "x5u_timeout"
 
 
-def test_nobody_at_the_port(fetch: Callable[..., Any]) -> None:
+def test_nobody_at_the_port(fetch: Fetch) -> None:
     port = free_port(kind=socket.SOCK_STREAM)
     with at_most(TIMEOUT):
         assert token(fetch(f"https://localhost:{port}/x", port)) == "x5u_unreachable"
-
-
-async def reset(writer: asyncio.StreamWriter) -> None:
-    writer.transport.abort()
-
-
-async def hang_up(writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\nabc")
-    await writer.drain()
-    writer.close()
-
-
-def saying(octets: bytes) -> Answer:
-    async def say(writer: asyncio.StreamWriter) -> None:
-        writer.write(octets)
-        await writer.drain()
-
-    return say
 
 
 @pytest.mark.parametrize(
@@ -439,14 +465,15 @@ def saying(octets: bytes) -> Answer:
     ],
     ids=str,
 )
-def test_nonsense_is_a_failure(site: Site, fetch: Callable[..., Any], answer: Answer) -> None:
+def test_nonsense_is_a_failure(site: Site, fetch: Fetch, answer: Answer) -> None:
     site.answers["nonsense"] = answer
     with at_most(2):
-        assert token(fetch(site.url("nonsense"), site.port)) == "x5u_unreachable"
+        found = fetch(site.url("nonsense"), site.port)
+    assert token(found) == "x5u_unreachable"
+    assert len(found.detail) <= 300
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_plain_http_at_the_port_is_a_failure(fetch: Callable[..., Any]) -> None:
+def test_plain_http_at_the_port_is_a_failure(fetch: Fetch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def greet() -> None:
@@ -462,30 +489,193 @@ def test_plain_http_at_the_port_is_a_failure(fetch: Callable[..., Any]) -> None:
         thread.join()
 
 
-def test_healthy_server_is_not_delayed_by_a_hundred_silent_ones(site: Site, silent: int, fetch: Callable[..., Any]) -> None:
-    arrived: list[float] = []
+@pytest.mark.parametrize(
+    ("misbehaviour", "expected"),
+    [
+        (Misbehaviour(body=b"x" * 5000), "x5u_too_large"),
+        (Misbehaviour(body=b"x" * 5000, length=None), "x5u_too_large"),
+        (Misbehaviour(body=b"x" * 100, length=5000), "x5u_too_large"),
+        (Misbehaviour(endless="body"), "x5u_too_large"),
+        (Misbehaviour(endless="head"), "x5u_unreachable"),
+        (Misbehaviour(body=b"x" * 100, length=200), "x5u_unreachable"),
+        (Misbehaviour(body=b"x" * 100, length=50), "x5u_unreachable"),
+        (Misbehaviour(body=b"x" * 100, reset=50), "x5u_unreachable"),
+        (Misbehaviour(body=b"x" * 100, reset=0), "x5u_unreachable"),
+        (Misbehaviour(raw=b"\x16\x03\x01 who are you?\r\n\r\n"), "x5u_unreachable"),
+        (Misbehaviour(0), "x5u_unreachable"),
+        (Misbehaviour(delay=FOREVER), "x5u_timeout"),
+        (Misbehaviour(pause=FOREVER, body=b"x"), "x5u_timeout"),
+        (Misbehaviour(drip=50, body=b"x" * 1000), "x5u_timeout"),
+        (Misbehaviour(drip=50, drip_head=True, body=b"x"), "x5u_timeout"),
+        (Misbehaviour(status=999), "x5u_http_status"),
+    ],
+    ids=[
+        "too large",
+        "too large, no length",
+        "announced",
+        "endless body",
+        "endless head",
+        "length too large",
+        "length too small",
+        "reset in the body",
+        "reset after the head",
+        "garbage",
+        "dropped",
+        "stalled before the head",
+        "stalled after the head",
+        "dripping body",
+        "dripping head",
+        "status",
+    ],
+)
+def test_misbehaving_repository(
+    hierarchy: Hierarchy, fetch: Fetch, tmp_path: Path, misbehaviour: Misbehaviour, expected: str
+) -> None:
+    with Repository(tmp_path, hierarchy.web_server(["localhost"])) as repository:
+        repository.answers["x"] = misbehaviour
+        repository.chains["fine"] = b"fine"
+        with at_most(5):
+            found, fine = fetch([repository.url("x"), repository.url("fine")], repository.port)
+    assert token(found) == expected
+    assert fine.octets == b"fine"
 
-    async def arrive(writer: asyncio.StreamWriter) -> None:
-        arrived.append(time.monotonic())
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
 
-    site.answers["healthy"] = arrive
-    urls = [*(f"https://localhost:{silent}/{number}" for number in range(99)), site.url("healthy")]
-    began = time.monotonic()
+# --- Places and the circuit breaker -----------------------------------------------------------------------------
+
+
+def test_one_host_gets_no_more_connections_than_permitted(site: Site, fetch: Fetch) -> None:
+    for number in range(9):
+        site.answers[str(number)] = after(0.03, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+    found = fetch([site.url(str(number)) for number in range(9)], site.port, max_concurrent_per_host=3, timeout=5.0)
+    assert found == [Download(b"x", "")] * 9
+    assert site.most == 3
+
+
+def test_all_hosts_together_get_no_more_connections_than_permitted(site: Site, names: NameServer, fetch: Fetch) -> None:
+    site.answers["x"] = after(0.03, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+    hosts = [f"h{number}.{HOST}" for number in range(9)]
+    names.names.update({host: [["127.0.0.1"]] for host in hosts})
+    urls = [site.url("x", host) for host in hosts]
+    found = fetch(urls, site.port, max_concurrent=2, timeout=5.0, dns_servers=(names.address,))
+    assert found == [Download(b"x", "")] * 9
+    assert site.most == 2
+
+
+def test_waiting_for_a_place_ends_at_the_deadline(site: Site, fetch: Fetch) -> None:
+    site.answers.update(dict.fromkeys(("a", "b"), mute))
+    with at_most(2):
+        found = fetch([site.url("a"), site.url("b")], site.port, max_concurrent_per_host=1)
+    assert [token(one) for one in found] == ["x5u_timeout"] * 2
+    assert site.asked == ["a"]
+
+
+def test_queue_at_one_host_keeps_nobody_from_another(site: Site, silent: int, fetch: Fetch) -> None:
+    urls = [*(f"https://localhost:{silent}/{number}" for number in range(50)), site.ok("healthy")]
     with at_most(4):
-        found = fetch(urls, site.port, silent, timeout=1.5)
-    assert found[urls[-1]] == Download(b"x", "")
-    assert arrived[0] - began < 1
-    assert {token(found[url]) for url in urls[:-1]} == {"x5u_timeout"}
+        found = fetch(urls, site.port, silent, max_concurrent=4, max_concurrent_per_host=3, timeout=1.5)
+    assert found[-1] == Download(b"x", "")
+    assert {token(one) for one in found[:-1]} == {"x5u_timeout"}
+
+
+def failing_then_asked_again(fetcher: Fetcher, url: str, times: int) -> Awaitable[list[Any]]:
+    async def again() -> list[Any]:
+        return [await fetcher.fetch(url) for _ in range(times)]
+
+    return again()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [mute, reset, saying(b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n"), saying(b"garbage\r\n\r\n")],
+    ids=["timeout", "reset", "503", "garbage"],
+)
+def test_host_that_failed_again_and_again_is_left_alone(site: Site, rules: Rules, answer: Answer) -> None:
+    site.answers["x"] = answer
+    changes = {"breaker_failures": 3, "timeout": 0.1}
+    found = using(rules(site.port, **changes), lambda fetcher: failing_then_asked_again(fetcher, site.url("x"), 5))
+    assert len(site.asked) == (6 if answer is reset else 3)  # aiohttp asks again, once, who hung up on it
+    assert [token(one) for one in found[3:]] == ["x5u_unreachable"] * 2
+    assert all("circuit breaker open" in one.detail for one in found[3:])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        saying(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n"),
+        saying(b"HTTP/1.1 302 X\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"),
+        saying(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"),
+        saying(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n"),
+    ],
+    ids=["404", "redirect", "too-large", "compressed"],
+)
+def test_host_that_answers_is_asked_again(site: Site, rules: Rules, answer: Answer) -> None:
+    site.answers["x"] = answer
+    using(rules(site.port, breaker_failures=2), lambda fetcher: failing_then_asked_again(fetcher, site.url("x"), 5))
+    assert len(site.asked) == 5
+
+
+def test_any_answer_ends_a_row_of_failures(site: Site, rules: Rules) -> None:
+    site.answers.update({"bad": reset, "missing": saying(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n")})
+    site.ok("x")
+
+    async def mixed(fetcher: Fetcher) -> Any:
+        for path in ("bad", "missing", "bad"):
+            await fetcher.fetch(site.url(path))
+        return await fetcher.fetch(site.url("x"))
+
+    assert using(rules(site.port, breaker_failures=2), mixed) == Download(b"x", "")
+
+
+def test_one_tries_after_the_pause_and_opens_the_way_for_all(site: Site, rules: Rules) -> None:
+    async def recover(fetcher: Fetcher) -> list[Any]:
+        site.answers["x"] = reset
+        for _ in range(2):
+            await fetcher.fetch(site.url("x"))
+        site.ok("x")
+        assert "circuit breaker" in (await fetcher.fetch(site.url("x"))).detail  # type: ignore[union-attr]
+        ends = time.monotonic() + 5
+        while not isinstance(await fetcher.fetch(site.url("x")), Download):
+            assert time.monotonic() < ends
+            await asyncio.sleep(0.01)
+        return [await fetcher.fetch(site.url("x")) for _ in range(3)]
+
+    found = using(rules(site.port, breaker_failures=2, breaker_seconds=0.2), recover)
+    assert found == [Download(b"x", "")] * 3
+
+
+def test_other_port_of_the_host_is_another_host(site: Site, rules: Rules) -> None:
+    port = free_port(kind=socket.SOCK_STREAM)
+
+    async def both(fetcher: Fetcher) -> list[Any]:
+        for _ in range(3):
+            await fetcher.fetch(f"https://localhost:{port}/x")
+        urls = [f"https://LOCALHOST:{port}/x", f"https://localhost.:{port}/y", site.ok("x")]
+        return [await fetcher.fetch(url) for url in urls]
+
+    *dead, fine = using(rules(site.port, port, breaker_failures=2), both)
+    assert all("circuit breaker" in one.detail for one in dead)
+    assert fine == Download(b"x", "")
+
+
+def test_who_waited_for_a_place_in_vain_blames_nobody(site: Site, names: NameServer, rules: Rules) -> None:
+    site.answers["mute"] = mute
+    hosts = [f"h{number}.{HOST}" for number in range(2)]
+    names.names.update({host: [["127.0.0.1"]] for host in hosts})
+
+    async def crowd(fetcher: Fetcher) -> Any:
+        await asyncio.gather(*(fetcher.fetch(site.url("mute", host)) for host in hosts))
+        return await fetcher.fetch(site.url("x", hosts[1]))
+
+    site.ok("x")
+    changes = {"breaker_failures": 1, "max_concurrent": 1, "dns_servers": (names.address,)}
+    assert using(rules(site.port, **changes), crowd) == Download(b"x", "")
 
 
 # --- TLS --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", ["unknown CA", "wrong name", "expired"])
-def test_web_server_has_to_show_a_good_certificate(
-    hierarchy: Hierarchy, fetch: Callable[..., Any], tmp_path: Path, fault: str
-) -> None:
+def test_web_server_has_to_show_a_good_certificate(hierarchy: Hierarchy, fetch: Fetch, tmp_path: Path, fault: str) -> None:
     past = Hierarchy(time.time() - 40 * 86400)  # its web server's certificate ended ten days ago, its root did not
     identity = {
         "unknown CA": Hierarchy(time.time()).web_server(["localhost"]),
@@ -493,15 +683,23 @@ def test_web_server_has_to_show_a_good_certificate(
         "expired": past.web_server(["localhost"]),
     }[fault]
     (tmp_path / "ca.pem").write_bytes(hierarchy.root.pem + past.root.pem)
-    with Site(tmp_path / "site", identity) as site:
-        found = fetch(site.ok("x", b"x"), site.port, tls_ca_file=tmp_path / "ca.pem")
+    with Repository(tmp_path / "repository", identity) as repository:
+        found = fetch(repository.url("x"), repository.port, tls_ca_file=tmp_path / "ca.pem")
         assert token(found) == "x5u_unreachable"
         assert "certificate" in found.detail.lower()
-        assert site.asked == []
+        assert repository.asked == []
 
 
-def test_systems_roots_do_not_know_a_laboratory(site: Site, fetch: Callable[..., Any]) -> None:
-    assert token(fetch(site.ok("x", b"x"), site.port, tls_ca_file=None)) == "x5u_unreachable"
+def test_name_in_the_certificate_is_compared_with_the_url(site: Site, names: NameServer, fetch: Fetch) -> None:
+    names.names["evil.test"] = [["127.0.0.1"]]
+    found = fetch(site.url("x", "evil.test"), site.port, dns_servers=(names.address,))
+    assert token(found) == "x5u_unreachable"
+    assert "certificate" in found.detail.lower()
+    assert site.asked == []
+
+
+def test_systems_roots_do_not_know_a_laboratory(site: Site, fetch: Fetch) -> None:
+    assert token(fetch(site.ok("x"), site.port, tls_ca_file=None)) == "x5u_unreachable"
     assert site.asked == []
 
 
@@ -511,187 +709,103 @@ def test_fetcher_without_its_roots_is_not_made(cafile: Path) -> None:
         Fetcher(rules)
 
 
+@pytest.mark.parametrize("words", [{"permit": ("x",)}, {"deny": ("10.0.0.0/40",)}, {"dns_servers": ("x",)}])
+def test_fetcher_with_wrong_rules_is_not_made(rules: Rules, words: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"does not appear|no address"):
+        Fetcher(rules(443, **words))
+
+
 # --- Addresses --------------------------------------------------------------------------------------------------
 
 
-def resolving(monkeypatch: pytest.MonkeyPatch, answers: dict[str, list[str]]) -> list[str]:
-    """The system's resolver says `answers`; gives the names that it was asked for."""
-    asked: list[str] = []
-
-    def getaddrinfo(host: Any, port: Any, *_arguments: Any, **_options: Any) -> list[Any]:
-        asked.append(host)
-        if host not in answers:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in answers[host]]
-        return [
-            (family, socket.SOCK_STREAM, 6, "", (address, port, 0, 0)[: 4 if family == socket.AF_INET6 else 2])
-            for family, address in zip(families, answers[host], strict=True)
-        ]
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    return asked
-
-
-def test_loopback_is_refused_unless_permitted(site: Site, fetch: Callable[..., Any]) -> None:
-    url = site.ok("x", b"x")
+def test_loopback_is_refused_unless_permitted(site: Site, fetch: Fetch) -> None:
+    url = site.ok("x")
     found = fetch(url, site.port, private_addresses=False)
     assert token(found) == "x5u_refused"
     assert site.asked == []
     assert fetch(url, site.port) == Download(b"x", "")
+    assert fetch(url, site.port, private_addresses=False, permit=("127.0.0.0/8", "::1/128")) == Download(b"x", "")
+    assert token(fetch(url, site.port, deny=("127.0.0.0/8",))) == "x5u_refused"
 
 
 @pytest.mark.parametrize(
-    "addresses",
-    [
-        ["127.0.0.1"],
-        ["10.0.0.1"],
-        ["169.254.169.254"],
-        ["::1"],
-        ["::ffff:127.0.0.1"],
-        ["64:ff9b::7f00:1"],
-        ["8.8.8.8", "127.0.0.1"],
-        ["2001:4860:4860::8888", "fd00::1"],
-    ],
+    "addresses", [["127.0.0.1"], ["::ffff:127.0.0.1"], ["64:ff9b::7f00:1"], ["8.8.8.8", "127.0.0.1"], ["2606:4700::1", "::1"]]
 )
-def test_name_of_a_private_address_is_refused(
-    site: Site, fetch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, addresses: list[str]
-) -> None:
-    resolving(monkeypatch, {"cr.example.test": addresses})
-    site.ok("x", b"x")
-    found = fetch(site.url("x", "cr.example.test"), site.port, private_addresses=False)
+def test_name_of_a_private_address_is_refused(site: Site, names: NameServer, fetch: Fetch, addresses: list[str]) -> None:
+    names.names[HOST] = [addresses]
+    site.ok("x")
+    found = fetch(site.url("x", HOST), site.port, private_addresses=False, dns_servers=(names.address,))
     assert token(found) == "x5u_refused"
-    assert site.asked == []
+    assert (site.asked, site.made) == ([], 0)
 
 
-def test_redirect_to_a_private_address_is_refused(
-    site: Site, fetch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    resolving(monkeypatch, {"cr.example.test": ["127.0.0.1"], "localhost": ["127.0.0.2"]})
-    monkeypatch.setattr("kamailio_app.runtime.fetcher.is_public", lambda address: address == "127.0.0.1")
-    site.ok("target", b"x")
-    site.redirect("moved", site.url("target"))
-    url = site.url("moved", "cr.example.test")
-    assert token(fetch(url, site.port, private_addresses=False, max_redirects=1)) == "x5u_refused"
+def test_redirect_to_a_private_address_is_refused(site: Site, names: NameServer, fetch: Fetch) -> None:
+    names.names.update({HOST: [["127.0.0.1"]], f"inside.{HOST}": [["127.0.0.2"]]})
+    site.ok("target")
+    site.redirect("moved", site.url("target", f"inside.{HOST}"))
+    changes = {"private_addresses": False, "permit": ("127.0.0.1",), "max_redirects": 1, "dns_servers": (names.address,)}
+    assert token(fetch(site.url("moved", HOST), site.port, **changes)) == "x5u_refused"
     assert site.asked == ["moved"]
 
 
-def test_connection_goes_to_the_address_that_was_checked(
-    site: Site, fetch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = resolving(monkeypatch, {"cr.example.test": ["127.0.0.1"]})
-    site.ok("x", b"x")
-    assert fetch(site.url("x", "cr.example.test"), site.port) == Download(b"x", "")
-    assert asked == ["cr.example.test"]  # once: a second answer could differ
+def test_name_is_looked_up_once_for_a_connection(site: Site, names: NameServer, fetch: Fetch) -> None:
+    # A second look-up would find what is refused
+    names.names[HOST] = [["127.0.0.1"], ["127.0.0.2"]]
+    site.ok("x")
+    changes = {"private_addresses": False, "permit": ("127.0.0.1",), "dns_servers": (names.address,)}
+    assert fetch(site.url("x", HOST), site.port, **changes) == Download(b"x", "")
+    assert names.asked.count((HOST, "A")) == 1
 
 
-def test_resolver_can_be_closed() -> None:
-    async def close() -> None:
-        await _GlobalResolver(True).close()
+def test_new_connection_looks_the_name_up_anew(site: Site, names: NameServer, rules: Rules) -> None:
+    names.names[HOST] = [["127.0.0.1"], ["127.0.0.1"], ["127.0.0.2"]]
+    site.ok("x")
 
-    asyncio.run(close())
+    async def thrice(fetcher: Fetcher) -> list[Any]:
+        return [await fetcher.fetch(site.url("x", HOST)) for _ in range(3)]
+
+    changes = {"private_addresses": False, "permit": ("127.0.0.1",), "dns_servers": (names.address,)}
+    *good, rebound = using(rules(site.port, **changes), thrice)
+    assert good == [Download(b"x", "")] * 2
+    assert token(rebound) == "x5u_refused"
+    assert len(site.asked) == 2
 
 
-def test_name_that_does_not_resolve_is_unreachable(fetch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    resolving(monkeypatch, {})
+def test_kept_connection_goes_where_it_always_went(site: Site, names: NameServer, rules: Rules) -> None:
+    site.keep_alive = True
+    names.names[HOST] = [["127.0.0.1"], ["127.0.0.1"], ["127.0.0.2"]]
+    site.ok("x")
+
+    async def often(fetcher: Fetcher) -> list[Any]:
+        return [await fetcher.fetch(site.url("x", HOST)) for _ in range(6)]
+
+    changes = {"private_addresses": False, "permit": ("127.0.0.1",), "dns_servers": (names.address,)}
+    assert using(rules(site.port, **changes), often) == [Download(b"x", "")] * 6
+    assert site.made == 2  # the first time the host was unknown; what it made then was not kept
+
+
+def test_refused_address_opens_no_breaker(site: Site, names: NameServer, rules: Rules) -> None:
+    names.names[HOST] = [["127.0.0.2"], ["127.0.0.2"], ["127.0.0.1"]]
+    site.ok("x")
+    changes = {"private_addresses": False, "permit": ("127.0.0.1",), "dns_servers": (names.address,), "breaker_failures": 1}
+    found = using(rules(site.port, **changes), lambda fetcher: failing_then_asked_again(fetcher, site.url("x", HOST), 3))
+    assert [token(one) for one in found[:2]] == ["x5u_refused"] * 2
+    assert found[2] == Download(b"x", "")
+
+
+def test_name_that_does_not_resolve_is_unreachable(names: NameServer, fetch: Fetch) -> None:
     for private in (True, False):
-        assert token(fetch("https://cr.example.test/x", 443, private_addresses=private)) == "x5u_unreachable"
+        found = fetch(f"https://{HOST}/x", 443, private_addresses=private, dns_servers=(names.address,))
+        assert token(found) == "x5u_unreachable"
 
 
-def test_slow_names_neither_outlast_the_deadline_nor_delay_others(
-    site: Site, fetch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silent_name_servers_neither_outlast_the_deadline_nor_delay_others(site: Site, names: NameServer, fetch: Fetch) -> None:
     # Whoever sends the call owns the name server
-    released, real = threading.Event(), socket.getaddrinfo
-
-    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
-        if host != "localhost":
-            released.wait(5)
-        return real(host, *arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    url = site.ok("x", b"x")
+    names.silent.add("invalid")
+    names.names[HOST] = [["127.0.0.1"]]
+    site.ok("x")
     slow = [f"https://slow{number}.invalid/x" for number in range(40)]
-    try:
-        with at_most(2):
-            found = fetch([*slow, url], 443, site.port)
-    finally:
-        released.set()
-    assert {token(found[name]) for name in slow} == {"x5u_timeout"}
-    assert found[url] == Download(b"x", "")
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "8.8.8.8",
-        "1.1.1.1",
-        "172.15.255.255",
-        "172.32.0.1",
-        "100.63.255.255",
-        "100.128.0.1",
-        "223.255.255.254",
-        "2001:4860:4860::8888",
-        "2606:4700::1111",
-        "::ffff:8.8.8.8",
-        "2002:808:808::1",
-        "64:ff9b::808:808",
-    ],
-)
-def test_public_addresses(address: str) -> None:
-    assert is_public(address)
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "0.0.0.0",
-        "0.1.2.3",
-        "10.255.255.255",
-        "100.64.0.1",
-        "100.127.255.255",
-        "127.0.0.1",
-        "127.255.255.254",
-        "169.254.169.254",
-        "172.16.0.1",
-        "172.31.255.255",
-        "192.0.0.1",
-        "192.0.2.1",
-        "192.168.0.1",
-        "198.18.0.1",
-        "198.51.100.1",
-        "203.0.113.1",
-        "224.0.0.1",
-        "239.255.255.255",
-        "240.0.0.1",
-        "255.255.255.255",
-        "::",
-        "::1",
-        "::127.0.0.1",
-        "::8.8.8.8",
-        "::ffff:127.0.0.1",
-        "::ffff:10.0.0.1",
-        "::ffff:0:10.0.0.1",
-        "64:ff9b::127.0.0.1",
-        "64:ff9b::10.0.0.1",
-        "64:ff9b::a9fe:a9fe",
-        "64:ff9b:1::8.8.8.8",
-        "100::1",
-        "2001::1",
-        "2001:db8::1",
-        "2001:10::1",
-        "2002:7f00:1::",
-        "2002:a00:1::1",
-        "3fff::1",
-        "4000::1",
-        "5f00::1",
-        "fc00::1",
-        "fd12:3456::1",
-        "fe80::1",
-        "fe80::1%eth0",
-        "fec0::1",
-        "ff02::1",
-        "ff0e::1",
-    ],
-)
-def test_addresses_that_a_stranger_must_not_make_us_visit(address: str) -> None:
-    assert not is_public(address)
+    with at_most(2):
+        found = fetch([*slow, site.url("x", HOST)], 443, site.port, dns_servers=(names.address,))
+    assert {token(one) for one in found[:-1]} == {"x5u_timeout"}
+    assert found[-1] == Download(b"x", "")

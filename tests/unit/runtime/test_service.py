@@ -1,45 +1,30 @@
-"""The service of one process: what is fetched when, for how long it is kept, and what a reload changes."""
+"""The service of one process: when a call waits and for what, what a verification leads to, and what a reload changes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kamailio_app.credentials.credential import Credential
-from kamailio_app.errors import NotSigned, SettingsRefused, StirError, failure
+from kamailio_app.errors import NotSigned, SettingsRefused
 from kamailio_app.lab.pki import ServiceProvider
 from kamailio_app.passport.claims import Attestation
-from kamailio_app.policy.treatment import Treatment
-from kamailio_app.runtime.cache import Fetched
-from kamailio_app.runtime.fetcher import Download, Fetcher
-from kamailio_app.runtime.service import Pending, Service, Verified
-from kamailio_app.sip import Request
+from kamailio_app.policy.treatment import FailureAction, Treatment, TreatmentRules
+from kamailio_app.runtime.disk import read_state
+from kamailio_app.runtime.service import Pending, Verified
+from kamailio_app.runtime.trust import CRL_FILE, LIST_FILE, Trust
 
-from ..builders import DAY, NOW, ORIG, X5U, evil, hierarchy, identity, pem, provider, refused, request
-from .support import Host, Table
+from ..builders import NOW, ORIG, X5U, evil, hierarchy, identity, pem, provider, refused, request
+from .support import CALL, LISTS, OTHER, Host, Table, decided, naming, trust
 
-OTHER = "https://cr.example.test/other.pem"
-CALL = request(identity=(identity(),))
-WEEK = 7 * DAY
+BUDGET = 2.0
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
-
-
-def decided(outcome: Verified | Pending) -> str:
-    """The token of a verification that is over."""
-    assert isinstance(outcome, Verified)
-    return outcome.verification.token
-
-
-def served(**spec: Any) -> Download:
-    return Download(hierarchy().service_provider(ServiceProvider(**spec)).chain_pem, "")
 
 
 # --- Signing ----------------------------------------------------------------------------------------------------
@@ -97,36 +82,22 @@ def test_without_pairs_nothing_is_signed(tmp_path: Path) -> None:
 def test_call_is_pending_while_its_credential_is_missing(host: Host) -> None:
     service = host.service()
     assert service.verify(CALL) == Pending((X5U,))
-    assert host.web.asked == []
-    assert host.rules == []  # no fetcher, no event loop in a SIP worker
+    assert (host.post.ordered(), host.web.asked, host.slept) == ([], [], 0)  # ordered when it is parked
 
 
 def test_each_missing_credential_is_named_once(host: Host) -> None:
     service = host.service()
-    other = identity(jose={"x5u": OTHER}, parameters=f";info=<{OTHER}>")
-    call = request(identity=(identity(), other, identity()))
+    call = request(identity=(identity(), *naming(OTHER).identity, identity()))
     assert service.verify(call) == Pending((X5U, OTHER))
-    service.obtain([X5U])
+    host.obtain([X5U])
     assert service.verify(call) == Pending((OTHER,))
-
-
-def test_waiting_call_finds_what_was_at_hand_where_it_began(host: Host) -> None:
-    first, second = host.service(), host.service()
-    first.obtain([X5U])
-    del host.table.entries[X5U]  # another URL came to its place
-    other = identity(jose={"x5u": OTHER}, parameters=f";info=<{OTHER}>")
-    call = request(identity=(other, identity()))
-    assert first.verify(call) == Pending((OTHER,))
-    assert decided(second.verify(call, last_try=True)) == ""
-    host.clock.now = NOW + 60  # for this call, not for good
-    assert host.service().verify(CALL) == Pending((X5U,))
 
 
 def test_last_try_decides_with_what_is_there(host: Host) -> None:
     service = host.service()
     assert decided(service.verify(CALL, last_try=True)) == "x5u_timeout"
-    assert host.web.asked == []
-    service.obtain([X5U])
+    assert (host.post.ordered(), host.slept) == ([], 0)
+    host.obtain([X5U])
     assert decided(service.verify(CALL, last_try=True)) == ""
 
 
@@ -137,49 +108,35 @@ def test_timeout_of_one_call_is_not_remembered(host: Host) -> None:
     assert host.table.entries == {}
 
 
-def test_worker_fetches_itself_where_the_caller_says_block(host: Host) -> None:
+STRANGERS = [f"https://cr.example.test/{number}.pem" for number in range(5)]
+
+
+def tokens(outcome: Verified | Pending) -> list[str]:
+    assert isinstance(outcome, Verified)
+    return [verdict.error.token if verdict.error else "" for verdict in outcome.verification.verdicts]
+
+
+def test_call_that_names_many_strangers_waits_for_four_of_them(host: Host) -> None:
     service = host.service()
-    assert decided(service.verify(CALL, block=True)) == ""
-    assert decided(service.verify(CALL, block=True)) == ""
-    assert host.web.asked == [[X5U]]
-
-
-def test_last_try_does_not_fetch_even_where_the_caller_says_block(host: Host) -> None:
-    assert decided(host.service().verify(CALL, block=True, last_try=True)) == "x5u_timeout"
-    assert host.web.asked == []
-
-
-STRANGERS = [f"https://cr.example.test/{number}.pem" for number in range(4)]
-
-
-def naming(*urls: str) -> Request:
-    """A call with an Identity header for each URL."""
-    return request(identity=tuple(identity(jose={"x5u": url}, parameters=f";info=<{url}>") for url in urls))
-
-
-def test_call_that_names_many_strangers_has_two_of_them_fetched(host: Host) -> None:
-    service = host.service()
-    assert service.verify(naming(*STRANGERS)) == Pending((STRANGERS[0], STRANGERS[1]))
-    service.verify(naming(*STRANGERS), block=True)
-    assert host.web.asked == [STRANGERS[:2]]
+    assert service.verify(naming(*STRANGERS)) == Pending(tuple(STRANGERS[:4]))
+    assert tokens(service.verify(naming(*STRANGERS), block=True)) == ["x5u_unreachable"] * 4 + ["x5u_refused"]
+    assert host.web.asked == STRANGERS[:4]
 
 
 def test_those_at_hand_do_not_count(host: Host) -> None:
     service = host.service()
-    service.obtain(STRANGERS[:2])
-    assert service.verify(naming(*STRANGERS, X5U)) == Pending((STRANGERS[2], STRANGERS[3]))
+    host.obtain(STRANGERS[:1])
+    assert service.verify(naming(*STRANGERS, X5U)) == Pending(tuple(STRANGERS[1:]))
     host.web.asked.clear()
     # One too many: the one that would have been valid
     outcome = service.verify(naming(*STRANGERS, X5U), block=True)
-    assert host.web.asked == [STRANGERS[2:]]
-    assert isinstance(outcome, Verified)
-    tokens = [verdict.error.token for verdict in outcome.verification.verdicts if verdict.error]
-    assert tokens == ["x5u_unreachable"] * 4 + ["x5u_refused"]
+    assert host.web.asked == STRANGERS[1:]
+    assert tokens(outcome) == ["x5u_unreachable"] * 5 + ["x5u_refused"]
 
 
 def test_url_that_was_one_too_many_is_not_remembered_as_refused(host: Host) -> None:
     service = host.service()
-    service.verify(naming(*STRANGERS[:2], X5U), block=True)
+    service.verify(naming(*STRANGERS[:4], X5U), block=True)
     assert decided(service.verify(CALL, block=True)) == ""
 
 
@@ -191,232 +148,241 @@ def test_url_that_was_one_too_many_is_not_remembered_as_refused(host: Host) -> N
         {"jose": {"x5u": "http://cr.example.test/x"}, "parameters": ";info=<http://cr.example.test/x>"},
     ],
 )
-def test_nothing_is_fetched_for_a_call_that_has_failed_already(host: Host, changes: dict[str, Any]) -> None:
-    assert decided(host.service().verify(request(identity=(identity(**changes),)), block=True))
-    assert host.web.asked == []
-
-
-def test_fetcher_is_made_once_and_by_the_rules(tmp_path: Path) -> None:
-    host = Host(tmp_path, x5u={"fetch_timeout": 1.5})
-    service = host.service()
-    service.fetch([X5U])
-    service.fetch([OTHER])
-    assert [rules.timeout for rules in host.rules] == [1.5]
-
-
-def test_real_fetcher_is_used_unless_told_otherwise(host: Host) -> None:
-    service = Service(host.directory / "stirshaken.toml", host.table, clock=host.clock)
-    found = service.fetch(["https://127.0.0.1/"])["https://127.0.0.1/"]
-    assert isinstance(found, StirError)
-    assert found.token == "x5u_refused"
-    assert isinstance(service._fetcher, Fetcher)
-    service.reload()  # closes its event loop: a loop that stays open is a warning, and those are errors
-    assert service._fetcher is None
-
-
-# --- How long is what remembered --------------------------------------------------------------------------------
-
-
-def test_credential_is_kept_for_a_day_at_least(host: Host) -> None:
-    host.web.answers[X5U] = Download(provider().chain_pem, "no-store, max-age=0")
-    service = host.service()
-    service.obtain([X5U])
-    assert host.table.lifetimes == {X5U: DAY}
-    host.clock.now = NOW + DAY - 1
-    service.obtain([X5U])
-    assert len(host.web.asked) == 1
-    host.clock.now = NOW + DAY
-    service.obtain([X5U])
-    assert len(host.web.asked) == 2
-
-
-@pytest.mark.parametrize(
-    ("cache_control", "lifetime"), [("max-age=172800", 2 * DAY), ("max-age=99999999", WEEK), ("", DAY), ("max-age=60", DAY)]
-)
-def test_repository_says_how_long_within_bounds(host: Host, cache_control: str, lifetime: int) -> None:
-    host.web.answers[X5U] = Download(provider().chain_pem, cache_control)
-    host.service().obtain([X5U])
-    assert host.table.lifetimes == {X5U: lifetime}
-
-
-def test_credential_is_never_kept_past_its_validity(host: Host) -> None:
-    host.web.answers[X5U] = served(not_after=NOW + 600)
-    service = host.service()
-    service.obtain([X5U])
-    assert host.table.lifetimes == {X5U: 600}
-    # The provider renews it under the same URL
-    host.web.answers[X5U] = served(not_after=NOW + DAY)
-    host.clock.now = NOW + 600
-    service.obtain([X5U])
-    assert len(host.web.asked) == 2
-    assert isinstance(service.fetch([X5U])[X5U], Credential)
-
-
-@pytest.mark.parametrize(
-    ("answer", "token"),
-    [
-        (failure("x5u_timeout"), "x5u_timeout"),
-        (Download(b"garbage", "max-age=172800"), "credential_malformed"),
-        (Download(b"", ""), "credential_malformed"),
-        (Download(evil().service_provider().chain_pem, "max-age=172800"), "credential_untrusted"),
-        (Download(served(not_before=NOW - 60, not_after=NOW - 1).octets, ""), "credential_expired"),
-        (Download(served(with_tnauthlist=False).octets, ""), "tnauthlist_missing"),
-    ],
-)
-def test_failure_is_remembered_for_its_lifetime_and_then_tried_again(
-    tmp_path: Path, answer: Download | StirError, token: str
+@pytest.mark.parametrize("how", [{"block": True}, {"emergency": True}, {}])
+def test_nothing_is_ordered_for_a_call_that_has_failed_already(
+    host: Host, changes: dict[str, Any], how: dict[str, Any]
 ) -> None:
-    host = Host(tmp_path, cache={"negative_lifetime": 20})
-    host.web.answers[X5U] = answer
-    first, second = host.service(), host.service()
-    found = first.fetch([X5U])[X5U]
-    assert isinstance(found, StirError)
-    assert found.token == token
-    for service in (first, second):
-        host.clock.now = NOW + 19
-        assert decided(service.verify(CALL)) == token
-        host.clock.now = NOW + 20
-        assert service.verify(CALL) == Pending((X5U,))
-    # The repository is mended
-    host.web.answers[X5U] = Download(provider().chain_pem, "")
-    first.obtain([X5U])
-    assert decided(first.verify(CALL)) == ""
-    assert decided(second.verify(CALL)) == ""
+    assert decided(host.service().verify(request(identity=(identity(**changes),)), **how))
+    assert (host.post.ordered(), host.web.asked) == ([], [])
 
 
-def test_what_is_kept_by_a_worker_is_bounded(tmp_path: Path) -> None:
-    host = Host(tmp_path, cache={"max_cache_size": 3})
+# --- Who waits in the process -----------------------------------------------------------------------------------
+
+
+def test_worker_waits_where_the_caller_says_block(host: Host) -> None:
     service = host.service()
-    urls = [f"https://cr.example.test/{number}.pem" for number in range(10)]
-    service.fetch(urls)
-    assert len(service._cache) == 3
+    host.delay = 1.5
+    assert decided(service.verify(CALL, block=True)) == ""
+    assert 1.5 <= host.slept <= 1.51
+    assert decided(service.verify(CALL, block=True)) == ""
+    assert (host.web.asked, host.slept <= 1.51) == ([X5U], True)
+
+
+@pytest.mark.parametrize("budget", [0.1, 2.0, 3.5])
+def test_worker_waits_no_longer_than_the_budget(tmp_path: Path, budget: float) -> None:
+    host = Host(tmp_path, verification={"call_time_budget": budget})
+    service = host.service()
+    host.delay = 100
+    assert decided(service.verify(CALL, block=True)) == "x5u_timeout"
+    assert budget <= host.slept + 1e-6 <= budget + 0.003
+    # The fetch goes on: the next call has it
+    assert host.post.ordered() == [f"fetch {X5U}"]
+    host.deliver()
+    assert decided(service.verify(CALL)) == ""
+
+
+@pytest.mark.parametrize("step", [-86400.0, -3600.0, -1.0, 3600.0])
+def test_clock_that_is_set_while_a_worker_waits_does_not_hold_it(host: Host, step: float) -> None:
+    service = host.service()
+    host.delay = 100
+    sleep = host._sleep
+
+    def stepping(seconds: float) -> None:
+        sleep(seconds)
+        if host.slept == seconds:
+            host.clock.now += step
+
+    service.credentials._sleep = stepping
+    assert decided(service.verify(CALL, block=True)) == "x5u_timeout"
+    assert host.slept <= BUDGET + 0.003
+
+
+def test_worker_that_waits_goes_on_with_what_came_in_time(host: Host) -> None:
+    service = host.service()
+    deliver = host.deliver
+
+    def only_one() -> None:
+        host.post.orders.clear()
+        host.post.put("fetch", service.generation, X5U)
+        deliver()
+
+    host.deliver = only_one  # type: ignore[method-assign]
+    assert tokens(service.verify(naming(OTHER, X5U), block=True)) == ["x5u_timeout", ""]
+    assert host.slept + 1e-6 >= BUDGET
+
+
+def test_worker_does_not_wait_where_the_queue_is_full(host: Host) -> None:
+    host.post.full = True
+    service = host.service()
+    assert decided(service.verify(CALL, block=True)) == "x5u_timeout"
+    assert host.slept == 0
+
+
+def test_last_try_does_not_wait_even_where_the_caller_says_block(host: Host) -> None:
+    assert decided(host.service().verify(CALL, block=True, last_try=True)) == "x5u_timeout"
+    assert (host.post.ordered(), host.slept) == ([], 0)
+
+
+def test_failed_fetch_ends_the_waiting(host: Host) -> None:
+    host.web.answers.clear()
+    assert decided(host.service().verify(CALL, block=True)) == "x5u_unreachable"
+    assert host.slept <= 0.003
+
+
+# --- Emergency calls --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [{}, {"block": True}, {"last_try": True}])
+@pytest.mark.parametrize("full", [False, True])
+def test_emergency_call_waits_for_nothing_and_orders(host: Host, how: dict[str, Any], full: bool) -> None:
+    service = host.service()
+    host.post.full = full
+    assert decided(service.verify(CALL, emergency=True, **how)) == "credential_not_at_hand"
+    assert host.slept == 0
+    assert host.post.ordered() == ([] if full else [f"fetch {X5U}"])
+    host.deliver()
+    assert decided(service.verify(CALL, emergency=True)) == ("credential_not_at_hand" if full else "")
+
+
+def test_emergency_call_is_not_rejected(tmp_path: Path) -> None:
+    service = Host(tmp_path, verification={"failure_action": "reject"}).service()
+    for call in (CALL, request(identity=(identity(claims={"iat": NOW - 100}),))):
+        outcome = service.verify(call, emergency=True)
+        assert isinstance(outcome, Verified)
+        assert (outcome.treatment.code, outcome.treatment.verstat) == (0, "No-TN-Validation")
 
 
 # --- Between processes ------------------------------------------------------------------------------------------
 
 
-def test_second_process_uses_what_the_first_one_fetched(host: Host) -> None:
+def test_second_process_uses_what_the_first_one_ordered(host: Host) -> None:
     first, second = host.service(), host.service()
-    first.obtain([X5U])
+    assert decided(first.verify(CALL, block=True)) == ""
     assert decided(second.verify(CALL)) == ""
-    second.obtain([X5U])
-    assert host.web.asked == [[X5U]]
-
-
-def test_second_process_looks_into_the_table_once(host: Host) -> None:
-    first, second = host.service(), host.service()
-    first.obtain([X5U])
-    second.verify(CALL)
-    host.table.entries.clear()
-    assert decided(second.verify(CALL)) == ""
+    assert host.web.asked == [X5U]
 
 
 def test_second_process_hears_of_failures_too(host: Host) -> None:
-    host.web.answers[X5U] = failure("x5u_http_status", "404")
+    host.web.answers.clear()
     first, second = host.service(), host.service()
-    first.obtain([X5U])
-    assert decided(second.verify(CALL)) == "x5u_http_status"
-    second.obtain([X5U])
-    assert host.web.asked == [[X5U]]
+    assert decided(first.verify(CALL, block=True)) == "x5u_unreachable"
+    assert decided(second.verify(CALL)) == "x5u_unreachable"
+    assert host.web.asked == [X5U]
 
 
-def test_only_what_is_not_at_hand_is_fetched(host: Host) -> None:
-    host.web.answers[OTHER] = host.web.answers[X5U]
-    service = host.service()
-    service.obtain([X5U])
-    service.obtain([X5U, OTHER])
-    service.obtain([])
-    assert host.web.asked == [[X5U], [OTHER]]
-
-
-def test_table_holds_nothing_but_the_certificates(host: Host) -> None:
-    host.web.answers[X5U] = Download(b"\xff\0 secret\n" + provider().chain_pem + b"trailer", "")
-    host.service().obtain([X5U])
-    assert host.table.get(X5U) == f"{NOW + DAY} - {provider().chain_pem.decode()}"
-
-
-def test_table_holds_no_certificate_that_the_path_does_not_need(host: Host) -> None:
-    signer, issuer = provider().certificate, hierarchy().intermediate.certificate
-    strangers = [evil().service_provider().certificate for _ in range(3)]
-    host.web.answers[X5U] = Download(pem(signer, *strangers, hierarchy().root.certificate, issuer), "")
-    host.service().obtain([X5U])
-    assert host.table.get(X5U) == f"{NOW + DAY} - {pem(signer, issuer).decode()}"
-    assert decided(host.service().verify(CALL)) == ""
-
-
-def test_table_holds_a_token_for_what_was_refused(host: Host) -> None:
-    host.web.answers[X5U] = Download(evil().service_provider().chain_pem, "")
-    host.service().obtain([X5U])
-    assert host.table.get(X5U) == f"{NOW + 15} credential_untrusted 0"
-
-
-def test_refusals_of_before_a_reload_are_forgotten_and_certificates_are_not(host: Host) -> None:
-    host.web.answers[X5U] = Download(evil().service_provider().chain_pem, "")
-    host.web.answers[OTHER] = Download(provider().chain_pem, "")
+def test_waiting_call_finds_what_was_at_hand_where_it_began(host: Host) -> None:
     first, second = host.service(), host.service()
-    first.obtain([X5U, OTHER])
-    good = request(identity=(identity(jose={"x5u": OTHER}, parameters=f";info=<{OTHER}>"),))
-    assert decided(second.verify(CALL)) == "credential_untrusted"
-    for service in (first, second):
-        service.reload()
-        service.accepted.epoch = 7
-        assert service.verify(CALL) == Pending((X5U,))
-        assert decided(service.verify(good)) == ""
-
-
-def test_refusal_of_a_fetch_that_a_reload_overtook_is_nobody_elses(host: Host) -> None:
-    host.web.answers[X5U] = Download(evil().service_provider().chain_pem, "")
-    first, second = host.service(), host.service()
-    second.accepted.epoch = 7
-    fetch = host.web.fetch
-
-    def overtaken(urls: Iterable[str]) -> dict[str, Download | StirError]:
-        first.accepted.epoch = 7
-        return fetch(urls)
-
-    host.web.fetch = overtaken  # type: ignore[method-assign]
-    first.obtain([X5U])
-    assert second.verify(CALL) == Pending((X5U,))
-
-
-def test_signer_that_is_a_trust_anchor_itself_is_shared_too(host: Host) -> None:
-    (host.directory / "trusted.pem").write_bytes(provider().pem)
-    first, second = host.service(), host.service()
-    first.obtain([X5U])
+    host.obtain([X5U])
     assert decided(first.verify(CALL)) == ""
-    assert decided(second.verify(CALL)) == ""
+    del host.table.entries[X5U]  # another URL came to its place
+    call = request(identity=(*naming(OTHER).identity, identity()))
+    assert first.verify(call) == Pending((OTHER,))
+    assert decided(second.verify(call, last_try=True)) == ""
+    host.clock.now = NOW + 60  # for this call, not for good
+    assert host.service().verify(CALL) == Pending((X5U,))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        " ",
-        "garbage",
-        "9" * 5000 + " - x",
-        "\N{ARABIC-INDIC DIGIT NINE}" * 12 + " - x",
-        f"{NOW + 100} no_such_token ",
-        f"{NOW} x5u_timeout ",
-        f"{NOW - 1} - {provider().chain_pem.decode()}",
-    ],
-)
-def test_garbage_in_the_table_is_ignored(host: Host, text: str) -> None:
-    host.table.put(X5U, text, 1000)
+# --- What the STI-PA says ---------------------------------------------------------------------------------------
+
+
+def look(host: Host, *services: Any) -> None:
+    """Each takes a call, a second after the last one."""
+    host.clock.now += 1
+    for service in services:
+        service.verify(request())
+
+
+def test_every_process_takes_over_another_trust_list_within_a_second(tmp_path: Path) -> None:
+    host = Host(tmp_path, verification={"ca_file": ""}, trust=LISTS)
+    services = [host.service() for _ in range(3)]
+    assert [len(service.anchors) for service in services] == [0, 0, 0]
+    host.trusts(trust([hierarchy().root.certificate]))
+    look(host, *services)
+    assert [len(service.anchors) for service in services] == [1, 1, 1]
+    assert {service.generation for service in services} == {"0:1"}
+    host.obtain([X5U])
+    assert [decided(service.verify(CALL)) for service in services] == ["", "", ""]
+
+
+def test_anchors_of_the_operator_stay_beside_those_of_the_list(tmp_path: Path) -> None:
+    host = Host(tmp_path, trust=LISTS)
     service = host.service()
-    assert service.verify(CALL) == Pending((X5U,))
-    service.obtain([X5U])
-    assert decided(service.verify(CALL)) == ""
+    host.trusts(trust([evil().root.certificate]))
+    look(host, service)
+    assert len(service.anchors) == 2
+    service.reload()
+    assert len(service.anchors) == 2
 
 
-def test_certificates_in_the_table_are_validated_like_any_other(host: Host) -> None:
-    # Who can write to the table still cannot make us trust
-    issued = evil().service_provider()
-    host.table.put(X5U, Fetched(NOW + DAY, pem=issued.chain_pem.decode()).to_text(), DAY)
+def test_list_that_is_on_the_disk_is_in_use_from_the_first_call_on(tmp_path: Path) -> None:
+    sections: dict[str, Any] = {"trust": LISTS, "cache": {"state_dir": "state"}, "verification": {"ca_file": ""}}
+    host = Host(tmp_path, **sections)
+    trust([hierarchy().root.certificate], [provider().certificate]).to_disk(tmp_path / "state")
     service = host.service()
-    assert decided(service.verify(request(identity=(identity(key=issued.key),)))) == "credential_untrusted"
-    host.table.put(OTHER, f"{NOW + DAY} - no certificate", DAY)
-    call = request(identity=(identity(jose={"x5u": OTHER}, parameters=f";info=<{OTHER}>"),))
-    assert decided(service.verify(call)) == "credential_malformed"
+    assert (len(service.anchors), service.generation) == (1, "0:1")
+    host.obtain([X5U])
+    assert decided(service.verify(CALL)) == "credential_revoked"
+
+
+@pytest.mark.parametrize("text", ["", "garbage", "{}", "x" * (33 << 20)], ids=["nothing", "garbage", "object", "too much"])
+def test_what_the_disk_has_never_stops_the_start(tmp_path: Path, text: str) -> None:
+    host = Host(tmp_path, trust=LISTS, cache={"state_dir": "state"})
+    Trust(text, text).to_disk(tmp_path / "state")
+    assert len(host.service().anchors) == 1
+    assert read_state(tmp_path / "state", LIST_FILE) == read_state(tmp_path / "state", CRL_FILE) == text
+
+
+@pytest.mark.parametrize("how", ["start", "reload", "catch up"])
+def test_list_that_the_settings_name_no_longer_is_trusted_no_longer(tmp_path: Path, how: str) -> None:
+    state = {"state_dir": "state"}
+    host = Host(tmp_path, trust=LISTS, cache=state)
+    trust([evil().root.certificate], [provider().certificate]).to_disk(tmp_path / "state")
+    service, asleep = host.service(), host.service()
+    host.obtain([X5U])
+    assert (len(service.anchors), decided(service.verify(CALL))) == (2, "credential_revoked")
+    host.settings(cache=state)
+    if how == "start":
+        host.first = None
+        service = host.service()
+    else:
+        service.reload()
+    if how == "catch up":
+        service = asleep
+        service.catch_up()
+    assert (len(service.anchors), decided(service.verify(CALL))) == (1, "")
+
+
+def test_more_than_there_is_room_for_is_refused_and_the_former_stays(tmp_path: Path) -> None:
+    host = Host(tmp_path, trust=LISTS)
+    service = host.service()
+    host.trusts(trust([evil().root.certificate]))
+    with refused("crl_malformed"):
+        service.take_trust(Trust("", "x" * (33 << 20)))
+    look(host, service)
+    assert len(service.anchors) == 2
+
+
+# --- What the fetch process is told -----------------------------------------------------------------------------
+
+
+def test_configuration_is_what_was_accepted_last(tmp_path: Path) -> None:
+    host = Host(tmp_path, trust=LISTS)
+    service = host.service()
+    found = trust([evil().root.certificate], [])
+    host.trusts(found)
+    service.accepted.epoch = -3
+    break_settings(host)
+    told = service.configuration()
+    assert told == {
+        "path": str(tmp_path / "stirshaken.toml"),
+        "settings": service.settings.text,
+        "anchors": pem(hierarchy().root.certificate).decode(),
+        "generation": "-3:1",
+        "trust": list(found),
+    }
+    assert told["generation"] == service.generation_now != service.generation
+    secret = provider().key_pem.decode().splitlines()[1]
+    assert secret not in repr(told)
 
 
 # --- What a verification leads to -------------------------------------------------------------------------------
@@ -434,7 +400,13 @@ def test_settings_decide_what_a_failure_leads_to(tmp_path: Path, action: str, ex
     service = Host(tmp_path, verification={"failure_action": action}).service()
     outcome = service.verify(request(identity=(identity(claims={"iat": NOW - 100}),)))
     assert isinstance(outcome, Verified)
-    assert outcome.treatment == expected
+    assert outcome.treatment._replace(reason=()) == expected
+
+
+def test_rules_of_a_trunk_go_before_those_of_all(host: Host) -> None:
+    outcome = host.service().verify(request(), rules=TreatmentRules(FailureAction.REJECT, require_identity=True))
+    assert isinstance(outcome, Verified)
+    assert outcome.treatment.code == 428
 
 
 # --- Reload -----------------------------------------------------------------------------------------------------
@@ -442,19 +414,17 @@ def test_settings_decide_what_a_failure_leads_to(tmp_path: Path, action: str, ex
 
 def test_reload_takes_over_everything(host: Host) -> None:
     service = host.service()
-    service.obtain([X5U])
     host.settings(signing={"attest_level": "A"}, verification={"ca_file": ""})
     hierarchy().service_provider(ServiceProvider(not_before=NOW - 60)).write(host.directory / "certs", "sp5678")
     service.reload()
     assert service.settings.attest_level is Attestation.FULL
     assert service.signer().name == "sp5678"
     assert len(service.anchors) == 0
-    assert host.web.closed == 1
 
 
 def test_credential_is_validated_anew_when_trust_anchors_change(host: Host) -> None:
     service = host.service()
-    service.obtain([X5U])
+    host.obtain([X5U])
     assert decided(service.verify(CALL)) == ""
     (host.directory / "trusted.pem").write_bytes(pem(evil().root.certificate))
     assert decided(service.verify(CALL)) == ""
@@ -486,6 +456,15 @@ def garble_tls_anchors(host: Host) -> None:
     host.settings(x5u={"x5u_tls_ca_file": "web.pem"})
 
 
+def miss_sti_pa(host: Host) -> None:
+    host.settings(trust={"crl_file": "crl", "sti_pa_ca_file": "nowhere.pem"})
+
+
+def garble_sti_pa(host: Host) -> None:
+    (host.directory / "pa.pem").write_text("garbage")
+    host.settings(trust=LISTS)
+
+
 def outgrow(host: Host) -> None:
     # Larger than the memory that the processes share
     (host.directory / "trusted.pem").write_bytes(pem(hierarchy().root.certificate) + b"#" * (5 << 20))
@@ -499,12 +478,14 @@ def outgrow(host: Host) -> None:
         (garble_anchors, "[verification] ca_file"),
         (miss_tls_anchors, "[x5u] x5u_tls_ca_file"),
         (garble_tls_anchors, "[x5u] x5u_tls_ca_file"),
+        (miss_sti_pa, "[trust] sti_pa_ca_file"),
+        (garble_sti_pa, "[trust] sti_pa_ca_file"),
         (outgrow, "MiB"),
     ],
 )
 def test_what_cannot_be_used_stops_the_start_and_changes_nothing_at_reload(host: Host, damage: Any, hint: str) -> None:
     service = host.service()
-    service.obtain([X5U])
+    host.obtain([X5U])
     before = (service.settings, service.anchors, service.keys)
     provider().write(host.directory / "certs", "another")
     damage(host)
@@ -512,7 +493,7 @@ def test_what_cannot_be_used_stops_the_start_and_changes_nothing_at_reload(host:
         service.reload()
     assert (service.settings, service.anchors, service.keys) == before
     assert decided(service.verify(CALL)) == ""
-    assert (service.signer().name, host.web.closed) == ("sp1234", 0)
+    assert service.signer().name == "sp1234"
     with pytest.raises(SettingsRefused, match=re.escape(hint)):
         host.service()
 
@@ -528,8 +509,7 @@ def test_refused_pair_leaves_the_former_one_in_use(host: Host) -> None:
 
 def test_process_that_slept_takes_over_what_another_found_good(host: Host) -> None:
     awake, asleep = host.service(), host.service()
-    asleep.accepted = awake.accepted
-    asleep.obtain([X5U])
+    host.obtain([X5U])
     host.settings(signing={"attest_level": "A"}, verification={"ca_file": ""})
     hierarchy().service_provider(ServiceProvider(not_before=NOW - 60)).write(host.directory / "certs", "sp5678")
     awake.reload()
@@ -545,7 +525,6 @@ def test_process_that_slept_takes_over_what_another_found_good(host: Host) -> No
 
 def test_process_that_slept_takes_over_that_nothing_is_to_be_signed_any_more(host: Host) -> None:
     awake, asleep = host.service(), host.service()
-    asleep.accepted = awake.accepted
     host.settings(signing={"public_cert_url": "", "attest_level": "A"})
     awake.reload()
     assert [(name, error.token) for name, error in awake.keys.refused] == [("sp1234", "public_cert_url_missing")]

@@ -1,0 +1,63 @@
+"""Resource priority (RFC 8443, RFC 9027): the claims of an rph PASSporT, and what they say of the SIP request.
+
+Not checked: whether a signer may sign for a namespace (RFC 8443 4.2 leaves that to local policy); JWTClaimConstraints of its
+certificate can say so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from kamailio_app.errors import failure
+from kamailio_app.passport.claims import read_dest, read_iat, read_orig, require
+from kamailio_app.sip import Party
+
+_MANDATORY: Final = ("dest", "iat", "orig", "rph")
+_PSAP_CALLBACK: Final = "psap-callback"
+# RFC 4412 3.1: namespace "." r-priority, both token-nodot
+_VALUE: Final = re.compile(r"[A-Za-z0-9\-!%*_+`'~]++\.[A-Za-z0-9\-!%*_+`'~]++", re.ASCII)
+
+
+class RphClaims(NamedTuple):
+    """RFC 8443 3: `auth` is Resource-Priority as it was signed, in lower case. RFC 9027 4: `sph` is Priority."""
+
+    dest: tuple[Party, ...]
+    iat: int
+    orig: Party
+    auth: tuple[str, ...]
+    sph: str | None = None
+
+
+def rph_claims(members: Mapping[str, Any]) -> RphClaims:
+    """Read the claims. Errors: `claim_missing`, `claim_malformed`."""
+    require(members, _MANDATORY)
+    rph = members["rph"]
+    if type(rph) is not dict:
+        raise failure("claim_malformed", "rph")
+    require(rph, ("auth",))
+    auth = rph["auth"]
+    if type(auth) is not list or not auth or not all(type(value) is str and _VALUE.fullmatch(value) for value in auth):
+        raise failure("claim_malformed", "auth")
+    # RFC 4412 3.1: the values are case-insensitive
+    values = tuple([value.lower() for value in auth])
+    sph = members.get("sph")
+    # RFC 9027 4: psap-callback is the only value, and only beside esnet
+    if "sph" in members and (sph != _PSAP_CALLBACK or not any(value.startswith("esnet.") for value in values)):
+        raise failure("claim_malformed", "sph")
+    return RphClaims(read_dest(members["dest"]), read_iat(members["iat"]), read_orig(members["orig"]), values, sph)
+
+
+def resource_priorities(fields: Iterable[str]) -> list[str]:
+    """The values of Resource-Priority header fields (RFC 4412 3.1), in lower case."""
+    return [value.strip(" \t").lower() for field in fields for value in field.split(",") if value.strip(" \t")]
+
+
+def check_rph(claims: RphClaims, resource_priority: Iterable[str], priority: str | None) -> None:
+    """RFC 8443 4.2, RFC 9027 4: what was signed is what the request says. Errors: `rph_mismatch`."""
+    missing = set(claims.auth) - set(resource_priorities(resource_priority))
+    if missing:
+        raise failure("rph_mismatch", f"signed, but not in Resource-Priority: {', '.join(sorted(missing))}")
+    if claims.sph is not None and (priority or "").strip(" \t").lower() != claims.sph:
+        raise failure("rph_mismatch", "Priority is not psap-callback")

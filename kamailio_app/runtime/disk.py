@@ -1,0 +1,123 @@
+"""What outlives a restart: fetched certificates in one SQLite file, trust list and CRL as files beside it.
+
+A cache, and written as one: whatever goes wrong with the disk costs a fetch, never a call. Used by the fetch process alone,
+but for `read_state`, by which the server has its trust anchors before it forks.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from kamailio_app.runtime.cache import Fetched
+
+_FILE: Final = "certificates.sqlite"
+_TABLE: Final = "CREATE TABLE IF NOT EXISTS certificate (url TEXT PRIMARY KEY, expires INTEGER, text TEXT) WITHOUT ROWID"
+_SPARE: Final = 20  # a twentieth more than is allowed is thrown away at once, so that not every write counts
+_Action = Callable[[sqlite3.Connection], object]
+
+
+class CertificateStore:
+    """At most `size` certificates; those that end first go first. `say` is told of trouble, once until it is over."""
+
+    def __init__(self, directory: Path | None, size: int, say: Callable[[str], None]) -> None:
+        self._path = directory / _FILE if directory is not None and size else None
+        self._size = size
+        self._say = say
+        self._said = False
+        self._database: sqlite3.Connection | None = None
+        self._count = 0
+
+    def get(self, url: str) -> Fetched | None:
+        """What was put there, however old; None if there is none."""
+        row = self._do(lambda database: database.execute("SELECT text FROM certificate WHERE url = ?", (url,)).fetchone())
+        return Fetched.from_text(row[0]) if row and isinstance(row[0], str) else None
+
+    def put(self, url: str, fetched: Fetched) -> None:
+        row = (url, fetched.expires, fetched.to_text())
+        self._do(lambda database: database.execute("INSERT OR REPLACE INTO certificate VALUES (?, ?, ?)", row))
+        self._count += 1
+        if self._count > self._size + self._size // _SPARE:
+            self._shrink()
+
+    def close(self) -> None:
+        if self._database is not None:
+            with suppress(sqlite3.Error):
+                self._database.close()
+            self._database = None
+
+    def _shrink(self) -> None:
+        keep = (self._size,)
+        self._do(
+            lambda database: database.execute(
+                "DELETE FROM certificate WHERE url NOT IN (SELECT url FROM certificate ORDER BY expires DESC LIMIT ?)", keep
+            )
+        )
+        row = self._do(lambda database: database.execute("SELECT count(*) FROM certificate").fetchone())
+        self._count = row[0] if row else 0
+
+    def _do(self, action: _Action) -> tuple[Any, ...] | None:
+        if self._path is None:
+            return None
+        try:
+            if self._database is None:
+                self._database = self._open(self._path)
+            result = action(self._database)
+        except (sqlite3.Error, OSError) as error:
+            self._trouble(error)
+            return None
+        if self._said:
+            self._said = False
+            self._say(f"{self._path}: in use again")
+        return result if isinstance(result, tuple) else None
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        database = sqlite3.connect(path, isolation_level=None, timeout=0.2)
+        try:
+            # It may be lost with the machine's power, not with the process: nothing waits for the disk
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = OFF")
+            database.execute(_TABLE)
+            self._count = database.execute("SELECT count(*) FROM certificate").fetchone()[0]
+        except sqlite3.Error:
+            database.close()
+            raise
+        return database
+
+    def _trouble(self, error: Exception) -> None:
+        self.close()
+        broken = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        if broken and self._path is not None:
+            # No database any more: what it held is fetched again
+            for leftover in (self._path, *(self._path.with_name(self._path.name + end) for end in ("-wal", "-shm"))):
+                with suppress(OSError):
+                    leftover.unlink()
+        if not self._said:
+            self._said = True
+            self._say(f"{self._path}: {error}; certificates are not kept over a restart")
+
+
+def write_state(directory: Path | None, name: str, text: str) -> None:
+    """Replace a file at once or not at all. Errors: OSError."""
+    if directory is None:
+        return
+    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    new = directory / f"{name}.new"
+    with new.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(directory / name)
+
+
+def read_state(directory: Path | None, name: str) -> str:
+    """The text of such a file; empty if there is none that can be read."""
+    try:
+        return (directory / name).read_text("utf-8") if directory is not None else ""
+    except (OSError, UnicodeDecodeError):
+        return ""

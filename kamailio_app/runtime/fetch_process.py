@@ -1,0 +1,245 @@
+"""The process that fetches: certificates that calls wait for, and the STI-PA's trust list and CRL. Runs beside the SIP server.
+
+Started and restarted by `link.Keeper`; ends when nobody listens any more. One event loop: hundreds of slow repositories cost a
+connection each. What it fetched it validates, so that nobody is handed a stranger's file, and keeps on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+from kamailio_app.credentials.certificate import parse_chain
+from kamailio_app.credentials.credential import TrustAnchors, validate
+from kamailio_app.credentials.lifetime import lifetime
+from kamailio_app.credentials.trust_list import TrustList
+from kamailio_app.errors import StirError
+from kamailio_app.grammar import one_line, printable
+from kamailio_app.runtime import settings as settings_file
+from kamailio_app.runtime.cache import Fetched
+from kamailio_app.runtime.disk import CertificateStore
+from kamailio_app.runtime.fetcher import Download, Fetcher
+from kamailio_app.runtime.link import MAX_ORDER, RENEW
+from kamailio_app.runtime.settings import FetchRules, Settings
+from kamailio_app.runtime.trust import Trust
+from kamailio_app.runtime.trust_refresh import TrustRefresh
+
+MAX_ANCHORS: Final = 1000
+_MAX_TASKS: Final = 20_000  # orders in work; more are calls that cannot be helped in time
+_LONGEST_LINE: Final = 64 << 20
+_MAX_DETAIL: Final = 200
+_NEWS_WITHIN: Final = 1.0  # seconds
+# Renewed in the last tenth of its time, each at its own moment
+_RENEW_FROM, _RENEW_SPREAD = 0.10, 0.05
+
+
+class FetchProcess:
+    """`send` takes one answer. `clock` gives seconds since 1970."""
+
+    def __init__(
+        self,
+        send: Callable[[dict[str, Any]], None],
+        *,
+        clock: Callable[[], float] = time.time,
+        make_fetcher: Callable[[FetchRules], Fetcher] = Fetcher,
+    ) -> None:
+        self._send = send
+        self._clock = clock
+        self._make_fetcher = make_fetcher
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._obtaining: dict[str, asyncio.Task[Fetched]] = {}
+        self._settings: Settings | None = None
+        self._fetcher: Fetcher | None = None
+        self._store = CertificateStore(None, 0, self._warn)
+        self._refresh: TrustRefresh | None = None
+        self._anchors = TrustAnchors(())
+        self._generation = "0:0"
+
+    # --- Configuration ------------------------------------------------------------------------------------------
+
+    def configure(self, configuration: dict[str, Any]) -> None:
+        """Settings, trust and their generation, as the server has them."""
+        settings = settings_file.parse(Path(configuration["path"]), configuration["settings"])
+        former, self._settings = self._settings, settings
+        reloaded = _epoch(self._generation) != _epoch(configuration["generation"])
+        self._generation = configuration["generation"]
+        trust = Trust(*configuration["trust"]).under(settings.trust)
+        listed = TrustList.from_text(trust.trust_list)
+        own = configuration["anchors"].encode("latin-1")
+        self._anchors = TrustAnchors(
+            (*(parse_chain(own, limit=MAX_ANCHORS) if own else ()), *(listed.anchors().certificates if listed else ()))
+        )
+        fetching = former is None or former.fetch != settings.fetch
+        if fetching:
+            if self._fetcher is not None and former is not None:
+                # Who waits for it still gets its answer
+                self._spawn(_close_later(self._fetcher, former.fetch.timeout + 1))
+            self._fetcher = self._make_fetcher(settings.fetch)
+        if former is None or (former.state_dir, former.max_disk_certificates) != (
+            settings.state_dir,
+            settings.max_disk_certificates,
+        ):
+            self._store.close()
+            self._store = CertificateStore(settings.state_dir, settings.max_disk_certificates, self._warn)
+        if fetching or reloaded:
+            self._refresh_anew(settings, trust)
+
+    def _refresh_anew(self, settings: Settings, trust: Trust) -> None:
+        assert self._fetcher is not None
+        if self._refresh is not None:
+            self._refresh.stop()
+        rules, state_dir = settings.trust, settings.state_dir
+        self._refresh = TrustRefresh(rules, state_dir, self._fetcher, trust, self._send, clock=self._clock)
+        self._refresh.start()
+
+    async def close(self) -> None:
+        if self._refresh is not None:
+            self._refresh.stop()
+        for task in [*self._tasks, *self._obtaining.values()]:
+            task.cancel()
+        if self._fetcher is not None:
+            await self._fetcher.close()
+        self._store.close()
+
+    # --- Orders -------------------------------------------------------------------------------------------------
+
+    def take(self, order: str) -> None:
+        """One order: what for, under which settings, and the URLs."""
+        kind, _, rest = order.partition(" ")
+        generation, _, urls = rest.partition(" ")
+        if self._settings is not None and urls and len(self._tasks) < _MAX_TASKS:
+            self._spawn(self._serve(urls, generation, renew=kind == RENEW))
+
+    async def _serve(self, urls: str, generation: str, *, renew: bool) -> None:
+        await self._catch_up(generation)
+        results = await asyncio.gather(*(self.obtain(url, renew=renew) for url in urls.split(" ")))
+        texts = {url: fetched.to_text() for url, fetched in zip(urls.split(" "), results, strict=True)}
+        if renew:
+            # A renewal that failed says nothing about what is at hand
+            texts = {url: text for (url, text), fetched in zip(texts.items(), results, strict=True) if not fetched.token}
+        self._send({"kind": "credentials", "urls": "" if renew else urls, "credentials": texts})
+
+    async def _catch_up(self, generation: str) -> None:
+        """A call that goes by other settings came before the news of them: what is asked for may be good under these."""
+        time_now = asyncio.get_running_loop().time  # nobody sets that one
+        ends = time_now() + _NEWS_WITHIN
+        while _epoch(generation) != _epoch(self._generation) and time_now() < ends:
+            await asyncio.sleep(0.005)
+
+    async def obtain(self, url: str, *, renew: bool = False) -> Fetched:
+        """From the disk, else from the repository; one fetch per URL, however many ask."""
+        now = self._clock()
+        if not renew and (kept := self._store.get(url)) is not None and self._still_good(kept, now):
+            return kept
+        if url not in self._obtaining:
+            task = asyncio.get_running_loop().create_task(self._fetch(url))
+            self._obtaining[url] = task
+            task.add_done_callback(lambda _task: self._obtaining.pop(url, None))
+        return await asyncio.shield(self._obtaining[url])
+
+    def _still_good(self, kept: Fetched, now: float) -> bool:
+        assert self._settings is not None
+        if kept.token or not kept.expires - self._settings.lifetime.maximum - 1 <= now < kept.expires:
+            return False
+        try:
+            validate(kept.pem.encode(), self._anchors, now)
+        except StirError:
+            return False
+        return True
+
+    async def _fetch(self, url: str) -> Fetched:
+        assert self._fetcher is not None
+        download = await self._fetcher.fetch(url)
+        fetched = self._judged(url, download)
+        if not fetched.token:
+            self._store.put(url, fetched)
+        return fetched
+
+    def _judged(self, url: str, download: Download | StirError) -> Fetched:
+        settings, now = self._settings, self._clock()
+        assert settings is not None
+        try:
+            if isinstance(download, StirError):
+                raise download
+            credential = validate(download.octets, self._anchors, now)
+        except StirError as error:
+            ends, detail = int(now) + settings.negative_lifetime, one_line(error.detail, _MAX_DETAIL)
+            return Fetched(ends, token=error.token, generation=self._generation, detail=detail)
+        if credential.findings:
+            said = one_line("; ".join(credential.findings))
+            self._send({"kind": "log", "level": "info", "text": f"outside the SHAKEN profile: x5u={printable(url)} {said}"})
+        seconds = lifetime(
+            download.cache_control, settings.lifetime, expires=download.expires, age=download.age, date=download.date, now=now
+        )
+        ends = min(int(now) + seconds, credential.not_after)
+        early = (ends - now) * (_RENEW_FROM + _RENEW_SPREAD * random.random())  # noqa: S311 - spreads load, hides nothing
+        # Only what the path needs: a stranger's file may hold much more
+        return Fetched(ends, pem=credential.path_pem, renew_at=int(ends - early))
+
+    # --- Housekeeping -------------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _warn(self, text: str) -> None:
+        self._send({"kind": "log", "level": "warn", "text": text})
+
+
+def _epoch(generation: str) -> str:
+    return generation.partition(":")[0]
+
+
+async def _close_later(fetcher: Fetcher, seconds: float) -> None:
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        await fetcher.close()
+
+
+async def _run(orders: socket.socket, link: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    reader, writer = await asyncio.open_connection(sock=link, limit=_LONGEST_LINE)
+
+    def send(answer: dict[str, Any]) -> None:
+        if not writer.is_closing():
+            writer.write(json.dumps(answer).encode() + b"\n")
+
+    process = FetchProcess(send)
+
+    def take() -> None:
+        try:
+            process.take(orders.recv(MAX_ORDER).decode("utf-8", "replace"))
+        except BlockingIOError:
+            return
+
+    try:
+        while line := await reader.readline():
+            process.configure(json.loads(line))
+            loop.add_reader(orders, take)  # again and again the same
+    finally:
+        loop.remove_reader(orders)
+        await process.close()
+        writer.close()
+
+
+def main(orders: int, link: int) -> None:
+    """`orders` and `link` are the file descriptors that `link.Keeper` gave us."""
+    # A terminal's interrupt is for the server, which tells us by closing the link
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with socket.socket(fileno=orders) as one, socket.socket(fileno=link) as other:
+        asyncio.run(_run(one, other))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,96 @@
+"""Claims of an rph PASSporT, and what they say of Resource-Priority and Priority."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kamailio_app.passport.rph import RphClaims, check_rph, resource_priorities, rph_claims
+from kamailio_app.sip import Party
+
+from ..builders import ABSENT, DEST, NOW, ORIG, changed, refused
+
+CLAIMS: dict[str, Any] = {"dest": {"tn": [DEST]}, "iat": NOW, "orig": {"tn": ORIG}, "rph": {"auth": ["ets.0", "WPS.0"]}}
+ESNET = {"auth": ["esnet.0"]}
+
+
+def read(**changes: Any) -> RphClaims:
+    return rph_claims(changed(CLAIMS, changes))
+
+
+def test_claims_are_read_in_lower_case() -> None:
+    assert read() == RphClaims((Party("tn", DEST),), NOW, Party("tn", ORIG), ("ets.0", "wps.0"))
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_every_claim_is_mandatory(name: str) -> None:
+    with refused("claim_missing"):
+        read(**{name: ABSENT})
+
+
+def test_rph_without_auth() -> None:
+    with refused("claim_missing"):
+        read(rph={})
+
+
+@pytest.mark.parametrize(
+    "rph",
+    [
+        [],
+        "ets.0",
+        None,
+        {"auth": "ets.0"},
+        {"auth": []},
+        {"auth": [0]},
+        {"auth": ["ets"]},
+        {"auth": ["ets.0", "a.b.c"]},
+        {"auth": ["ets.0, wps.0"]},
+        {"auth": ["ets.0\r\nX: y"]},
+        {"auth": [""]},
+    ],
+)
+def test_auth_is_an_array_of_resource_values(rph: object) -> None:
+    with refused("claim_malformed"):
+        read(rph=rph)
+
+
+def test_callback_is_signed_beside_esnet() -> None:
+    assert read(rph=ESNET, sph="psap-callback").sph == "psap-callback"
+
+
+@pytest.mark.parametrize("sph", ["emergency", "PSAP-callback", "", None, 1, ["psap-callback"]])
+def test_callback_is_the_only_priority_that_is_signed(sph: object) -> None:
+    with refused("claim_malformed"):
+        read(rph=ESNET, sph=sph)
+
+
+def test_callback_without_esnet() -> None:
+    with refused("claim_malformed"):
+        read(sph="psap-callback")
+
+
+def test_values_of_the_header_fields() -> None:
+    assert resource_priorities(["ets.0 ,\tWPS.1", "", "dsn.flash,"]) == ["ets.0", "wps.1", "dsn.flash"]
+
+
+@pytest.mark.parametrize("fields", [["ets.0, wps.0"], ["wps.0", "ETS.0"], ["q735.3,ets.0,wps.0"]])
+def test_signed_values_are_those_of_the_request(fields: list[str]) -> None:
+    check_rph(read(), fields, None)
+
+
+@pytest.mark.parametrize("fields", [[], ["ets.0"], ["ets.1, wps.0"], ["ets.0 wps.0"]])
+def test_signed_value_that_the_request_has_not(fields: list[str]) -> None:
+    with refused("rph_mismatch"):
+        check_rph(read(), fields, None)
+
+
+@pytest.mark.parametrize("priority", ["psap-callback", " PSAP-Callback "])
+def test_callback_is_what_priority_says(priority: str) -> None:
+    check_rph(read(rph=ESNET, sph="psap-callback"), ["esnet.0"], priority)
+
+
+@pytest.mark.parametrize("priority", [None, "", "emergency"])
+def test_callback_that_priority_does_not_say(priority: str | None) -> None:
+    with refused("rph_mismatch"):
+        check_rph(read(rph=ESNET, sph="psap-callback"), ["esnet.0"], priority)

@@ -1,0 +1,58 @@
+"""What a fetch process may say that is no answer, also one of another version: it costs a line in the log and no call."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import closing
+from typing import Any, Final
+
+import pytest
+
+from kamailio_app.runtime.link import Keeper, Orders
+
+# Says what it is given in its third argument, then a right answer, and ends when nobody listens
+_SAYING: Final = """
+import socket, sys
+link = socket.socket(fileno=int(sys.argv[3]))
+link.sendall(bytes.fromhex(sys.argv[1]) + b'\\n{"kind": "right"}\\n')
+while link.recv(1 << 16):
+    pass
+"""
+
+
+def said(octets: bytes) -> tuple[list[dict[str, Any]], list[str]]:
+    """The answers until the right one, and the lines of the log about others."""
+    lines: list[str] = []
+    answers: list[dict[str, Any]] = []
+    with closing(Orders()) as orders:
+        command = [sys.executable, "-c", _SAYING, octets.hex()]
+        keeper = Keeper(orders, lambda level, text: lines.append(f"{level}: {text}"), command=(command, {}))
+        try:
+            keeper.configure({})
+            ends = time.monotonic() + 20
+            while {"kind": "right"} not in answers:
+                assert time.monotonic() < ends, lines
+                answers += keeper.answers(0.2)
+        finally:
+            keeper.close()
+    return answers, [line for line in lines if line.startswith("err: ")]
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"garbage", b"", b"5", b"[]", b"null", b'"text"', b'{"kind": ', b"\xff\xfe", b"\0", b"[" * 100_000, b"{'kind': 1}"],
+    ids=lambda octets: str(octets[:12]),
+)
+def test_line_that_is_no_answer_does_not_cost_the_next(octets: bytes) -> None:
+    answers, errors = said(octets)
+    assert answers == [{"kind": "right"}]
+    (error,) = errors
+    assert "said what is no answer: b" in error
+    assert len(error) < 500
+
+
+def test_answers_in_one_piece_are_all_taken() -> None:
+    answers, errors = said(b'{"kind": "a"}\n{"kind": "b"}\nx\n{"kind": "c"}')
+    assert [answer["kind"] for answer in answers] == ["a", "b", "c", "right"]
+    assert len(errors) == 1
