@@ -5,6 +5,7 @@
 # make matrix    both edges and Kamailio's secsipid module in one table: tests/sipp/MATRIX.md
 # make documents cfg/stirshaken.toml and the table of failures, written from the code
 # make bench     CPU per INVITE on the real Kamailio, against its own secsipid module
+# make bench-stall  what calls that wait for a silent repository cost the others; STALL_OPTIONS=--quick
 # make load      calls a second, response times and memory of whole edges, SIPp calling SIPp; make soak, make cold-cache
 # make fuzz      a million mutated Identity headers through verification; COUNT= for another number
 # make container-test SUITE=trixie   demo and test in a fresh Debian (needs Docker)
@@ -16,7 +17,7 @@ EDGE := kamailio kamailio-python3-modules python3-venv
 TOOLS := $(EDGE) kamailio-tls-modules kamailio-extra-modules kamailio-utils-modules kamailio-json-modules \
          kamailio-secsipid-modules secsipidx sip-tester
 
-.PHONY: install demo test sipp matrix documents bench load soak cold-cache fuzz lint unit integration container-test docker-test tools debian clean
+.PHONY: install demo test sipp matrix documents bench bench-stall load soak cold-cache fuzz lint unit integration container-test docker-test tools debian clean
 
 install: PACKAGES := $(EDGE)
 install: debian .venv/.edge
@@ -41,6 +42,9 @@ documents: tools
 
 bench: tools
 	@$(PYTHON) -m tests.bench
+
+bench-stall: tools
+	@$(PYTHON) -m tests.bench.stall $(STALL_OPTIONS)
 
 load: tools
 	@$(PYTHON) -m tests.load

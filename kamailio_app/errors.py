@@ -289,7 +289,12 @@ FAILURES: Final[dict[str, Failure]] = {
         TrustRefused, "ATIS-1000084", "Who signed the trust list does not chain to `sti_pa_ca_file`.", _ANCHORS
     ),
     "trust_list_expired": Failure(TrustRefused, "ATIS-1000084", "The trust list has expired.", _ANCHORS),
-    "trust_list_rollback": Failure(TrustRefused, "ATIS-1000084", "The trust list is older than the one in use.", _ANCHORS),
+    "trust_list_rollback": Failure(
+        TrustRefused,
+        "ATIS-1000084",
+        "The trust list is older than the one in use.",
+        "The last good one stays in use. Another STI-PA than before? Remove `trust_list` from `state_dir` and restart.",
+    ),
     "trust_unreachable": Failure(TrustRefused, "ATIS-1000084", "The trust list or CRL cannot be fetched.", _ANCHORS),
     "crl_malformed": Failure(TrustRefused, "RFC 5280 5", "The CRL cannot be read.", _ANCHORS),
     "crl_untrusted": Failure(

@@ -166,12 +166,13 @@ class Hierarchy:
         expires: float = 0,
         signer: Issued | None = None,
         bring_signer: bool = False,
+        x5u: str = POLICY_URL,
         **deviation: object,
     ) -> str:
-        """The STI-PA's list as a compact JWS; `deviation` are other members of its payload."""
+        """The STI-PA's list as a compact JWS; `x5u`: where its signer is; `deviation` are other members of its payload."""
         signer = signer or self.policy_signer
         ders = [each.public_bytes(Encoding.DER) for each in (signer.certificate, *signer.issuers)]
-        header: dict[str, object] = {"alg": "ES256", "typ": "JWT", "x5u": POLICY_URL}
+        header: dict[str, object] = {"alg": "ES256", "typ": "JWT", "x5u": x5u}
         if bring_signer:
             header["x5c"] = [b64encode(der).decode() for der in ders]
         payload: dict[str, object] = {
@@ -193,10 +194,10 @@ class Hierarchy:
         builder = _identifiers(builder, key, self.policy_root.key)
         return Issued(builder.sign(self.policy_root.key, SHA256()), key)
 
-    def web_server(self, names: Sequence[str]) -> Issued:
+    def web_server(self, names: Sequence[str], not_after: float = 0) -> Issued:
         """A TLS certificate for the repository; its root is the hierarchy's own, which a lab trusts for TLS too."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(_name(names[0], "Lab"), self.root.certificate.subject, key, 0, 0)
+        builder = self._builder(_name(names[0], "Lab"), self.root.certificate.subject, key, 0, not_after)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import resource
 import signal
 import socket
 import sys
@@ -16,6 +17,8 @@ import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
+
+from cachetools import TTLCache
 
 from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.credentials.credential import TrustAnchors, validate
@@ -35,8 +38,10 @@ from kamailio_app.runtime.trust_refresh import TrustRefresh
 MAX_ANCHORS: Final = 1000
 _MAX_TASKS: Final = 20_000  # orders in work; more are calls that cannot be helped in time
 _LONGEST_LINE: Final = 64 << 20
+_MAX_FILES: Final = 65536
 _MAX_DETAIL: Final = 200
 _NEWS_WITHIN: Final = 1.0  # seconds
+_RENEWED_FOR: Final = 60.0  # seconds
 # Renewed in the last tenth of its time, each at its own moment
 _RENEW_FROM, _RENEW_SPREAD = 0.10, 0.05
 
@@ -56,6 +61,7 @@ class FetchProcess:
         self._make_fetcher = make_fetcher
         self._tasks: set[asyncio.Task[None]] = set()
         self._obtaining: dict[str, asyncio.Task[Fetched]] = {}
+        self._renewed: TTLCache[str, bool] = TTLCache(_MAX_TASKS, _RENEWED_FOR)
         self._settings: Settings | None = None
         self._fetcher: Fetcher | None = None
         self._store = CertificateStore(None, 0, self._warn)
@@ -66,29 +72,37 @@ class FetchProcess:
     # --- Configuration ------------------------------------------------------------------------------------------
 
     def configure(self, configuration: dict[str, Any]) -> None:
-        """Settings, trust and their generation, as the server has them."""
+        """Settings, trust and their generation, as the server has them. With those that nothing can be fetched with (roots that
+        TLS does not take), nothing changes.
+        """
         settings = settings_file.parse(Path(configuration["path"]), configuration["settings"])
-        former, self._settings = self._settings, settings
-        reloaded = _epoch(self._generation) != _epoch(configuration["generation"])
-        self._generation = configuration["generation"]
         trust = Trust(*configuration["trust"]).under(settings.trust)
         listed = TrustList.from_text(trust.trust_list)
         own = configuration["anchors"].encode("latin-1")
-        self._anchors = TrustAnchors(
+        anchors = TrustAnchors(
             (*(parse_chain(own, limit=MAX_ANCHORS) if own else ()), *(listed.anchors().certificates if listed else ()))
         )
+        former = self._settings
         fetching = former is None or former.fetch != settings.fetch
         if fetching:
-            if self._fetcher is not None and former is not None:
+            try:
+                made = self._make_fetcher(settings.fetch)
+            except (OSError, ValueError) as error:
+                text = f"certificates are fetched by the former settings, if at all: {error}"
+                self._send({"kind": "log", "level": "err", "text": text})
+                return
+            fetcher, self._fetcher = self._fetcher, made
+            if fetcher is not None and former is not None:
                 # Who waits for it still gets its answer
-                self._spawn(_close_later(self._fetcher, former.fetch.timeout + 1))
-            self._fetcher = self._make_fetcher(settings.fetch)
+                self._spawn(_close_later(fetcher, former.fetch.timeout + 1))
         if former is None or (former.state_dir, former.max_disk_certificates) != (
             settings.state_dir,
             settings.max_disk_certificates,
         ):
             self._store.close()
             self._store = CertificateStore(settings.state_dir, settings.max_disk_certificates, self._warn)
+        reloaded = _epoch(self._generation) != _epoch(configuration["generation"])
+        self._settings, self._anchors, self._generation = settings, anchors, configuration["generation"]
         if fetching or reloaded:
             self._refresh_anew(settings, trust)
 
@@ -115,12 +129,19 @@ class FetchProcess:
         """One order: what for, under which settings, and the URLs."""
         kind, _, rest = order.partition(" ")
         generation, _, urls = rest.partition(" ")
-        if self._settings is not None and urls and len(self._tasks) < _MAX_TASKS:
-            self._spawn(self._serve(urls, generation, renew=kind == RENEW))
+        if self._settings is None or not urls or len(self._tasks) >= _MAX_TASKS:
+            return
+        if kind == RENEW:
+            # Each worker finds out for itself that a certificate ends soon
+            if urls in self._renewed:
+                return
+            self._renewed[urls] = True
+        self._spawn(self._serve(urls, generation, renew=kind == RENEW))
 
     async def _serve(self, urls: str, generation: str, *, renew: bool) -> None:
         await self._catch_up(generation)
-        results = await asyncio.gather(*(self.obtain(url, renew=renew) for url in urls.split(" ")))
+        outcomes = await asyncio.gather(*(self.obtain(url, renew=renew) for url in urls.split(" ")), return_exceptions=True)
+        results = [outcome if isinstance(outcome, Fetched) else self._defect(outcome) for outcome in outcomes]
         texts = {url: fetched.to_text() for url, fetched in zip(urls.split(" "), results, strict=True)}
         if renew:
             # A renewal that failed says nothing about what is at hand
@@ -162,6 +183,11 @@ class FetchProcess:
         if not fetched.token:
             self._store.put(url, fetched)
         return fetched
+
+    def _defect(self, error: BaseException) -> Fetched:
+        """Ours, not the repository's: the call goes on, and the log says it."""
+        self._send({"kind": "log", "level": "err", "text": f"internal_error while fetching: {error!r}"})
+        return Fetched(int(self._clock()) + 1, token="internal_error", generation=self._generation)
 
     def _judged(self, url: str, download: Download | StirError) -> Fetched:
         settings, now = self._settings, self._clock()
@@ -237,6 +263,9 @@ def main(orders: int, link: int) -> None:
     # A terminal's interrupt is for the server, which tells us by closing the link
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # A connection per slow repository: the usual 1024 is too few for `max_concurrent_fetches`
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _MAX_FILES)), hard))
     with socket.socket(fileno=orders) as one, socket.socket(fileno=link) as other:
         asyncio.run(_run(one, other))
 

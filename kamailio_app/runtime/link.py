@@ -175,6 +175,7 @@ class Keeper:
                 ours.close()
                 self._pause(f"cannot be started: {error}")
                 return False
+        ours.settimeout(_ENDS_WITHIN)  # one that does not read what it is told has to go
         self._link, self._unread = ours, b""
         self._tell()
         self._log("info", f"fetch process {self.pid} started")

@@ -74,16 +74,29 @@ class TrustRefresh:
         self.revocations = Revocations.from_text(trust.revocations)
         self._states = {"trust_list": _State(), "crl": _State()}
         self._signer = b""
+        self._on_disk: Trust | None = None
+        self._said: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        rules, loop = self._rules, asyncio.get_running_loop()
+        rules = self._rules
         if rules.trust_list_url or rules.trust_list_file:
-            self._tasks.append(loop.create_task(self._keep("trust_list", self.refresh_list, bool(rules.trust_list_url))))
+            self._begin("trust_list", self.refresh_list, bool(rules.trust_list_url))
         if rules.crl_url or rules.crl_file:
-            self._tasks.append(loop.create_task(self._keep("crl", self.refresh_crl, bool(rules.crl_url))))
+            self._begin("crl", self.refresh_crl, bool(rules.crl_url))
         if self._tasks:
-            self._tasks.append(loop.create_task(self._show_regularly()))
+            self._tasks.append(asyncio.get_running_loop().create_task(self._show_regularly()))
+
+    def _begin(self, name: str, refresh: Callable[[], Awaitable[bool]], by_network: bool) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            # A defect of ours: what is in use stays, and the next look is another try
+            if not task.cancelled() and (error := task.exception()):
+                self._log("err", f"internal_error while refreshing {name}: {error!r}")
+                asyncio.get_running_loop().call_later(self._rules.trust_refresh_interval, self._begin, name, refresh, by_network)
+
+        task = asyncio.get_running_loop().create_task(self._keep(name, refresh, by_network))
+        task.add_done_callback(ended)
+        self._tasks.append(task)
 
     def stop(self) -> None:
         for task in self._tasks:
@@ -148,23 +161,34 @@ class TrustRefresh:
                 pause = (
                     self._rules.trust_refresh_interval if by_network else min(_FILE_EVERY, self._rules.trust_refresh_interval)
                 )
+                self._save(name)
                 if changed:
-                    self._changed(name)
+                    self._log("info", f"{name} taken over: {self._what(name)}")
+                    self._send({"kind": "trust", "trust": list(self._trust())})
             pause *= 1 + _JITTER * (2 * random.random() - 1)  # noqa: S311 - spreads load, hides nothing
             state.next = self._clock() + pause
             self._show(name)
             await self._sleep(pause)
 
-    def _changed(self, name: str) -> None:
-        trust = Trust(
+    def _trust(self) -> Trust:
+        return Trust(
             self.trust_list.to_text() if self.trust_list else "", self.revocations.to_text() if self.revocations else ""
         )
+
+    def _save(self, name: str) -> None:
+        """If it is not on disk; tried again at every look, as the disk may have been full. Said once."""
+        trust = self._trust()
+        if trust == self._on_disk:
+            return
         try:
             trust.to_disk(self._state_dir)
         except OSError as error:
-            self._log("warn", f"{name} is in use and not on disk: {error}")
-        self._log("info", f"{name} taken over: {self._what(name)}")
-        self._send({"kind": "trust", "trust": list(trust)})
+            if name not in self._said:
+                self._log("warn", f"{name} is in use and not on disk: {error}")
+                self._said.add(name)
+        else:
+            self._on_disk = trust
+            self._said.clear()
 
     def _what(self, name: str) -> str:
         if name == "trust_list":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kamailio_app.lab.edge import EXEC, KEMI, Edge
+from kamailio_app.lab.edge import EXEC, KEMI, ROOT, Edge
 from kamailio_app.lab.network import Network
 from tests.integration.peer import Peer
 
@@ -23,6 +23,13 @@ def cfg(request: pytest.FixtureRequest) -> str:
     """Native routing that calls Python, and routing in Python."""
     value: str = request.param
     return value
+
+
+def hasty(cfg: str, directory: Path) -> str:
+    """The same routing; transactions that have ended are forgotten after half a second instead of five."""
+    path = directory / f"hasty-{cfg}"
+    path.write_text(f'include_file "{ROOT / "cfg" / cfg}"\nmodparam("tm", "wt_timer", 500)\n')
+    return str(path)
 
 
 class Site:

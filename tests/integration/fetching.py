@@ -12,36 +12,42 @@ from tests.integration.traffic import until
 PROGRAM = "kamailio_app.runtime.fetch_process"
 
 
-def fetch_process(site: Site) -> psutil.Process:
-    """The one that is running."""
-    until(lambda: _children(site), "a fetch process")
-    (found,) = _children(site)
-    return found
+class Fetching:
+    """`keeper`: the process of Kamailio's that keeps the fetch process; `process`: the one that was there last."""
 
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        until(self._find, "a fetch process")
 
-def keeper(site: Site) -> psutil.Process:
-    """The process of Kamailio's that keeps it."""
-    found = fetch_process(site).parent()
-    assert found is not None
-    assert found.pid in site.edge.pids()
-    return found
+    def _find(self) -> bool:
+        for parent in self._kamailio():
+            for process in _programs(parent):
+                self.keeper, self.process = parent, process
+                return True
+        return False
 
+    def again(self) -> psutil.Process:
+        """Wait for another one in its place."""
+        former = self.process.pid
 
-def restarted(site: Site, former: int) -> int:
-    """Wait for another one in place of the former: its id."""
+        def another() -> bool:
+            found = [each for each in _programs(self.keeper) if each.pid != former]
+            self.process = found[0] if found else self.process
+            return bool(found)
 
-    def another() -> bool:
-        return any(each.pid != former for each in _children(site))
+        until(another, "another fetch process")
+        return self.process
 
-    until(another, "another fetch process")
-    return fetch_process(site).pid
+    def zombies(self) -> list[int]:
+        """Of any of Kamailio's processes."""
+        return [each.pid for parent in self._kamailio() for each in parent.children() if each.status() == psutil.STATUS_ZOMBIE]
 
-
-def zombies(site: Site) -> list[int]:
-    return [each.pid for parent in _processes(site) for each in parent.children() if each.status() == psutil.STATUS_ZOMBIE]
+    def _kamailio(self) -> list[psutil.Process]:
+        return [psutil.Process(pid) for pid in self._site.edge.pids()]
 
 
 def transactions(site: Site) -> int:
+    """That Kamailio holds in memory now."""
     return _number(r"current: (\d+)", site.edge.rpc("tm.stats"))
 
 
@@ -56,17 +62,12 @@ def _number(pattern: str, text: str) -> int:
     return int(found[1])
 
 
-def _processes(site: Site) -> list[psutil.Process]:
-    return [psutil.Process(pid) for pid in site.edge.pids()]
-
-
-def _children(site: Site) -> list[psutil.Process]:
+def _programs(parent: psutil.Process) -> list[psutil.Process]:
     found = []
-    for parent in _processes(site):
-        for child in parent.children():
-            try:
-                if PROGRAM in child.cmdline():
-                    found.append(child)
-            except (psutil.NoSuchProcess, psutil.ZombieProcess):
-                continue
+    for child in parent.children():
+        try:
+            if PROGRAM in child.cmdline():
+                found.append(child)
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
     return found

@@ -13,7 +13,7 @@ import psutil
 from kamailio_app.lab.edge import EXEC, ROOT
 from kamailio_app.lab.network import Network
 from tests.integration.conftest import Site
-from tests.integration.fetching import fetch_process, keeper, restarted, zombies
+from tests.integration.fetching import Fetching
 from tests.integration.traffic import BUSY, Batch, BusyPhone, Stream, assert_unharmed, call, calls, until
 
 BUDGET = 1.0
@@ -42,15 +42,15 @@ def test_fetch_process_that_is_killed_costs_the_calls_that_wait_and_comes_back(
     with Site(network, tmp_path, cfg, settings=settings(network)) as site, BusyPhone(site.phone):
         cached = network.identity()
         assert call(site, cached).code == BUSY
-        process, parent = fetch_process(site).pid, keeper(site)
-        descriptors = parent.num_fds()
+        fetching = Fetching(site)
+        descriptors, process = fetching.keeper.num_fds(), fetching.process.pid
         waiting = Batch(site)
         waiting.make({"": silent(network, "killed.pem")})
-        os.kill(process, signal.SIGKILL)
+        fetching.process.kill()
         ended = waiting.end()[""]
         assert ended.line == REFUSED
         assert BUDGET * 0.9 < ended.took < BUDGET + 1
-        another = restarted(site, process)
+        another = fetching.again().pid
         assert f"fetch process {process} ended with status -9; it is started again in 0 s" in site.edge.log()
         until(lambda: f"fetch process {another} started" in site.edge.log(), "a line in the log")
         assert call(site, named(network, f"killed-{tmp_path.name}.pem")).code == BUSY
@@ -60,19 +60,19 @@ def test_fetch_process_that_is_killed_costs_the_calls_that_wait_and_comes_back(
         with Stream(site, cached) as stream:
             until(lambda: len(stream.ended) > 20, "cached calls before")
             before = list(stream.ended)
-            for _ in range(2):
-                os.kill(another, signal.SIGKILL)
-                another = restarted(site, another)
-            os.kill(another, signal.SIGKILL)
+            fetching.process.kill()
+            fetching.again()
+            fetching.process.kill()
             until(lambda: "started again in 3.5 s" in site.edge.log(), "a line in the log")
+            assert fetching.zombies() == []
             while_there_is_none = len(stream.ended)
             assert call(site, named(network, f"none-{tmp_path.name}.pem")).line == REFUSED
             assert_unharmed(stream.ended[while_there_is_none:], before)
-            another = restarted(site, another)
+            fetching.again()
             assert_unharmed(stream.ended[len(before) :], before)
         assert site.edge.alive
-        assert zombies(site) == []
-        assert parent.num_fds() == descriptors
+        assert fetching.zombies() == []
+        assert fetching.keeper.num_fds() == descriptors
         print(f"{len(stream.ended)} cached calls, longest {max(each.took for each in stream.ended) * 1000:.0f} ms")
 
 
@@ -80,7 +80,7 @@ def test_fetch_process_that_hangs_costs_the_calls_that_wait(network: Network, tm
     with Site(network, tmp_path, cfg, settings=settings(network)) as site, BusyPhone(site.phone):
         cached = network.identity()
         assert call(site, cached).code == BUSY
-        process = fetch_process(site)
+        process = Fetching(site).process
         process.suspend()
         try:
             ended = calls(site, {str(number): named(network, f"hangs-{number}.pem") for number in range(10)})
@@ -92,7 +92,7 @@ def test_fetch_process_that_hangs_costs_the_calls_that_wait(network: Network, tm
         assert call(site, named(network, f"goes-on-{tmp_path.name}.pem")).code == BUSY
         # Late, and not in vain: the next call of those has it
         until(lambda: call(site, named(network, "hangs-0.pem")).took < BUDGET / 2, "the late certificate")
-        assert fetch_process(site).pid == process.pid
+        assert Fetching(site).process.pid == process.pid
         log = site.edge.log()
         assert len(re.findall(r"token=x5u_timeout", log)) >= 10
         assert "ended with status" not in log
@@ -104,7 +104,7 @@ def test_nothing_is_left_running_when_kamailio_ends(network: Network, tmp_path: 
             assert call(site, named(network, f"{ending}-{tmp_path.name}.pem")).code == BUSY
             waiting = Batch(site)
             waiting.make({"": silent(network, "last.pem")})
-            process = fetch_process(site)
+            process = Fetching(site).process
             if ending == "stopped":
                 site.edge.stop()
             else:
@@ -135,7 +135,7 @@ def test_worker_that_blocks_waits_no_longer_than_the_budget(network: Network, tm
         ended = call(site, silent(network, "blocks.pem"))
         assert ended.line == REFUSED
         assert BUDGET * 0.9 < ended.took < BUDGET + 1
-        process = fetch_process(site)
+        process = Fetching(site).process
         process.suspend()
         try:
             ended = call(site, named(network, "blocks-longer.pem"))

@@ -61,9 +61,9 @@ class Hosts:
         self.lapsed = repository("lapsed", old.web_server(["localhost"]))
         self.another = repository("another", hierarchy.web_server(["another.example.test"]))
         # Where the moving name leads at the second look
-        self.private = stack.enter_context(Repository(
-            directory / "private", hierarchy.web_server([MOVING, INSIDE]), "127.0.0.2", self.rough.port
-        ))
+        self.private = stack.enter_context(
+            Repository(directory / "private", hierarchy.web_server([MOVING, INSIDE]), "127.0.0.2", self.rough.port)
+        )
         self.private.chains["second.pem"] = network.provider.chain_pem
         self.rough.answers.update({name: answer for name, (answer, _, _) in MISBEHAVIOUR.items()})
         self.rough.answers["redirects"] = Answer(302, headers={"Location": network.repository.url("sp1234.pem")})
@@ -75,9 +75,7 @@ class Hosts:
         self.dns.names = {MOVING: [["127.0.0.1"], ["127.0.0.2"]], INSIDE: [["127.0.0.2"]], METADATA: [["169.254.169.254"]]}
 
     def settings(self) -> str:
-        ports = [
-            each.port for each in (self.network.repository, self.rough, self.lapsed, self.another)
-        ]
+        ports = [each.port for each in (self.network.repository, self.rough, self.lapsed, self.another)]
         return self.network.settings(
             verification={"failure_action": "reject", "call_time_budget": TIMEOUT + 1},
             x5u={

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from types import TracebackType
 
+from kamailio_app.lab.network import CALLED
 from tests.integration.conftest import Site
 from tests.integration.peer import Peer, SipMessage
 
@@ -55,11 +56,13 @@ class Call:
         return int(self.line.split(" ")[1])
 
 
-def call(site: Site, identity: str, *, peer: Peer | None = None, timeout: float = 10, **fields: str) -> Call:
+def call(
+    site: Site, identity: str, *, peer: Peer | None = None, timeout: float = 10, called: str = CALLED, uri: str = ""
+) -> Call:
     """One call from a carrier, until it ends."""
     peer = peer or site.carrier
     began = time.monotonic()
-    call_id = peer.invite(site.target, extra=f"Identity: {identity}\r\n", **fields)
+    call_id = peer.invite(site.target, extra=f"Identity: {identity}\r\n", called=called, uri=uri)
     while True:
         answer = peer.final(timeout)
         if answer.header("call-id") == call_id:
@@ -151,9 +154,8 @@ def assert_unharmed(stream: Sequence[Call], before: Sequence[Call], longest: flo
     assert median(each.took for each in stream) < 0.05 + 10 * median(each.took for each in before)
 
 
-def until(condition: object, what: str, seconds: float = 10) -> None:
-    """Wait until the function is true. Errors: AssertionError."""
-    assert callable(condition)
+def until(condition: Callable[[], object], what: str, seconds: float = 10) -> None:
+    """Wait until it is true. Errors: AssertionError."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"

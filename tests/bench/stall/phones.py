@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import os
 import re
 import select
 import socket
@@ -53,12 +52,12 @@ class Ended:
 
 
 class Phones:
-    """The process, from here: a context manager. `cpus`: where it may run."""
+    """The process, from here: a context manager. `caller` and `callee` are their addresses."""
 
-    def __init__(self, caller_host: str, callee_host: str, cpus: Sequence[int]) -> None:
+    def __init__(self, caller_host: str, callee_host: str) -> None:
         context = multiprocessing.get_context("spawn")  # there are threads here already
         self._pipe, self._theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(self._theirs, caller_host, callee_host, list(cpus)), daemon=True)
+        self._process = context.Process(target=_serve, args=(self._theirs, caller_host, callee_host), daemon=True)
         self.caller = self.callee = ("", 0)
 
     def __enter__(self) -> Phones:
@@ -76,11 +75,10 @@ class Phones:
             self._process.terminate()
             self._process.join()
 
-    def use(self, cpus: Sequence[int]) -> None:
-        """Run there from now on."""
-        pid = self._process.pid
-        assert pid
-        os.sched_setaffinity(pid, cpus)
+    @property
+    def pid(self) -> int:
+        assert self._process.pid
+        return self._process.pid
 
     def place(
         self, target: tuple[str, int], plan: Sequence[Planned], patience: float, meanwhile: Callable[[], None]
@@ -96,8 +94,7 @@ class Phones:
         return ended
 
 
-def _serve(pipe: Connection, caller_host: str, callee_host: str, cpus: list[int]) -> None:
-    os.sched_setaffinity(0, cpus)
+def _serve(pipe: Connection, caller_host: str, callee_host: str) -> None:
     with ExitStack() as stack, pipe:
         caller, callee = (stack.enter_context(_udp(host)) for host in (caller_host, callee_host))
         pipe.send((caller.getsockname(), callee.getsockname()))

@@ -30,15 +30,14 @@ class Slot(NamedTuple):
 
 
 def mixed(rate: float, seconds: float, other: str, seed: int) -> list[Slot]:
-    """`rate` calls a second, each anywhere in its own slot, so that no timer keeps step with them. A fifth of them, chosen
-    at random, is `other`: with the same seed the same ones.
+    """`rate` calls a second at random moments, as independent callers have it: evenly spaced ones would never meet each other,
+    but parked ones that go on. A fifth of them is `other`: with the same seed the same ones at the same moments.
     """
     chance = random.Random(seed)
-    slots = []
-    for number in range(round(rate * seconds)):
-        kind = other if chance.random() < SHARE else CACHED
-        slots.append(Slot((number + chance.random()) / rate, kind))
-    return slots
+    count = round(rate * seconds)
+    moments = sorted(chance.uniform(0, seconds) for _ in range(count))
+    others = set(chance.sample(range(count), round(count * SHARE)))
+    return [Slot(at, other if number in others else CACHED) for number, at in enumerate(moments)]
 
 
 def cold(count: int, stalled: int, hold: float) -> list[Slot]:

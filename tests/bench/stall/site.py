@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, NamedTuple
 
 import psutil
 
@@ -31,23 +31,43 @@ from tests.load.repository import certificates
 from tests.load.system import processes
 
 BUDGET: Final = 2.0  # call_time_budget, s
-HOLD: Final = 5.0  # fetch_timeout, s: so long a stalled fetch lasts
-_CACHED: Final = 16  # certificates that are at hand
+_CACHED: Final = 8  # certificates that are at hand
 _BACKLOG: Final = 4096
 _PATIENCE: Final = BUDGET + 8
 _SETTLE: Final = 30.0
+_END: Final = 5.0
 _FETCHER: Final = "kamailio_app.runtime.fetch_process"
 _MEGABYTES: Final = 512
 _MADE: Final = 500  # certificates at a time
 
 
+class Cores(NamedTuple):
+    """Where the edge with its fetch process runs, and where everything else."""
+
+    edge: list[int]
+    ours: list[int]
+
+    @property
+    def apart(self) -> bool:
+        return not set(self.edge) & set(self.ours)
+
+
+def cores(available: Iterable[int], workers: int) -> Cores:
+    """A core or two for caller, callee and repository, if that leaves one for each worker; else all for all."""
+    known = sorted(available)
+    spare = min(2, len(known) - workers)
+    return Cores(known[:-spare], known[-spare:]) if spare > 0 else Cores(known, known)
+
+
 @dataclass(frozen=True)
 class Run:
-    """One run: its calls, the most fetches under way, and CPU seconds by what used them."""
+    """One run: its calls, the most fetches under way, CPU seconds by what used them, and the share of the machine's CPU time
+    that processes had which are not part of it."""
 
     ended: list[Ended]
     under_way: int
     cpu: dict[str, float]
+    others: float
 
 
 @dataclass(frozen=True)
@@ -60,11 +80,10 @@ class Account:
 
 
 class Site:
-    """A context manager. `edge_cpus` and `our_cpus`: where the edge with its fetch process runs, and where everything else."""
+    """A context manager. `hold`: so many seconds a stalled fetch lasts, which is fetch_timeout."""
 
-    def __init__(self, network: Network, phones: Phones, workers: int, edge_cpus: Sequence[int], our_cpus: Sequence[int]) -> None:
-        self.network, self.phones, self.workers = network, phones, workers
-        self._edge_cpus, self._our_cpus = edge_cpus, our_cpus
+    def __init__(self, network: Network, phones: Phones, workers: int, cores: Cores, hold: float) -> None:
+        self.network, self.phones, self.workers, self.cores, self.hold = network, phones, workers, cores, hold
         self._numbers = itertools.count()
         self._names = NameServer()
         directory = network.directory / f"site-{workers}"
@@ -83,16 +102,14 @@ class Site:
         x5u = {
             "x5u_ports": [network.repository.port, self._healthy.port, self.silent_port],
             "x5u_dns_servers": [self._names.address],
-            "fetch_timeout": HOLD,
+            "fetch_timeout": hold,
             "breaker_failures": 5,  # the product's default: each of these hosts is visited once
         }
         self.edge = network.edge(
             f"edge-{workers}",
             20 + workers % 200,
             EXEC,
-            settings=network.settings(
-                x5u=x5u, verification={"ca_file": str(network.ca_file), "call_time_budget": BUDGET}
-            ),
+            settings=network.settings(x5u=x5u, verification={"ca_file": str(network.ca_file), "call_time_budget": BUDGET}),
             inside=["sip:{}:{}".format(*phones.callee)],
             carriers=["sip:{}:{}".format(*phones.caller)],
             workers=workers,
@@ -115,7 +132,9 @@ class Site:
             self.fetcher = self._found(listed)
             self.processes = [*map(psutil.Process, listed), self.fetcher]
             for process in self.processes:
-                _pin(process.pid, self._edge_cpus)
+                _pin(process.pid, self.cores.edge)
+            for pid in self._ours:
+                _pin(pid, self.cores.ours)
         except BaseException:
             self._stack.close()
             raise
@@ -139,7 +158,7 @@ class Site:
     # --- Calls --------------------------------------------------------------------------------------------------
 
     def warm_up(self) -> None:
-        """Every worker gets every certificate that is to be at hand. Errors: RuntimeError if a call did not end as it should."""
+        """Every worker gets every certificate that is to be at hand. Errors: those of `place`."""
         self.place([Slot(number / 20, "warm-up") for number in range(_CACHED)])
         self.place([Slot(number / 200, "warm-up") for number in range(_CACHED * 20 * self.workers)])
 
@@ -153,15 +172,16 @@ class Site:
         values = identities(self.network.provider, urls)
         plan = [Planned(slot.at, slot.kind, value) for slot, value in zip(slots, values, strict=True)]
         target = (self.edge.host, self.edge.port)
-        most = idle
-        before, asked = self._cpu(), len(self._healthy.asked)
+        most, asked = idle, len(self._healthy.asked)
+        pids = [*(process.pid for process in self.processes), *self._ours]
 
         def look() -> None:
             nonlocal most
             most = max(most, self.fetcher.num_fds())
 
+        before = meter.read(pids)
         ended = self.phones.place(target, plan, _PATIENCE, look)
-        cpu = {name: seconds - before[name] for name, seconds in self._cpu().items()}
+        after = meter.read(pids)
         problems = wrong(ended, BUDGET)
         expected = sum(slot.kind in (*COLD, FIRST) for slot in slots)
         if (fetched := len(self._healthy.asked) - asked) != expected:
@@ -171,7 +191,19 @@ class Site:
         if any(slot.kind == STALLED for slot in slots):
             _until(lambda: self.fetcher.num_fds() <= idle, "an end of stalled fetches")
             self._drain()
-        return Run(ended, most - idle, cpu)
+        return self._run(ended, most - idle, before, after)
+
+    def _run(self, ended: list[Ended], under_way: int, before: meter.Reading, after: meter.Reading) -> Run:
+        workers, fetcher = after.used(before, self._worker_pids), after.used(before, [self.fetcher.pid])
+        ours, everything = after.used(before, self._ours), after.used(before, after.processes)
+        rest = everything - ours - fetcher - workers
+        cpu = {"SIP workers": workers, "fetch process": fetcher, "rest of the edge": rest, "caller to repository": ours}
+        busy, idle = after.busy - before.busy, after.idle - before.idle
+        return Run(ended, under_way, cpu, max(0.0, busy - everything) / max(busy + idle, 0.01))
+
+    @property
+    def _ours(self) -> list[int]:
+        return [os.getpid(), self.phones.pid]
 
     def _url(self, kind: str) -> str:
         """A certificate that nobody has seen, for kinds that need one."""
@@ -194,13 +226,7 @@ class Site:
             while True:
                 self._silent.accept()[0].close()
 
-    # --- What it used and holds ---------------------------------------------------------------------------------
-
-    def _cpu(self) -> dict[str, float]:
-        used = {process.pid: meter.cpu_seconds(process.pid) or 0.0 for process in self.processes}
-        workers = sum(used[pid] for pid in self._worker_pids)
-        fetcher = used[self.fetcher.pid]
-        return {"SIP workers": workers, "fetch process": fetcher, "the rest": sum(used.values()) - workers - fetcher}
+    # --- What it holds ------------------------------------------------------------------------------------------
 
     def account(self) -> Account:
         """Once finished transactions are gone, or after the longest that this can take."""
@@ -213,8 +239,9 @@ class Site:
         return int(meter.members(self.edge.rpc("tm.stats"))["current"])
 
     def left(self) -> int:
-        """Processes of the edge that are still there: to be asked after its end."""
-        return sum(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in self.processes)
+        """Processes of the edge that do not end with it."""
+        left = psutil.wait_procs(self.processes, timeout=_END)[1]
+        return len(left)
 
 
 def _pin(pid: int, cpus: Sequence[int]) -> None:

@@ -11,22 +11,27 @@ from typing import Final
 
 from kamailio_app.lab.edge import Edge
 from tests.sipp.suite import target
-from tests.sipp.suite.certificates import CERTIFICATES, Certificates
+from tests.sipp.suite.certificates import ANSWERS, CERTIFICATES, Certificates
+from tests.sipp.suite.ends import SippError
 from tests.sipp.suite.strict import known
+from tests.sipp.suite.trust_files import TrustFiles
 
 TRUST_FILE: Final = "trusted.pem"
+_LOG_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
 class Action:
-    """`do` one of `ACTIONS`, with the certificate or profile it is about; `name`: of its files, if not the certificate's.
-    Before a call at once; while calls run `at` seconds after the first, and again `every` so many seconds if that is not 0.
+    """`do` one of `ACTIONS`, with the certificate or profile it is about; `name`: of its files, if not the certificate's;
+    `x5u`: what the repository does from now on; `said`: a regular expression for a line of the log. Before a call at once; while calls run `at` seconds after the first, and again `every` so many seconds if that is not 0.
     """
 
     do: str
     certificate: str = "good"
     name: str = ""
     profile: str = "tag"
+    x5u: str = "missing"
+    said: str = ""
     seconds: float = 0.0
     at: float = 0.0
     every: float = 0.0
@@ -48,6 +53,7 @@ class Operated:
     edge: Edge
     certificates: Certificates
     settings: Callable[[str], str]
+    trust: TrustFiles
 
     @property
     def scope(self) -> str:
@@ -89,12 +95,12 @@ def _lonely_key(system: Operated, action: Action) -> None:
 
 def _trust(system: Operated, action: Action) -> None:
     with system.trust_file.open("ab") as file:
-        file.write(system.certificates.root(action.certificate))
+        file.write(system.certificates.root(action.certificate).pem)
 
 
 def _distrust(system: Operated, action: Action) -> None:
     anchors = system.trust_file.read_bytes()
-    system.trust_file.write_bytes(anchors.replace(system.certificates.root(action.certificate), b""))
+    system.trust_file.write_bytes(anchors.replace(system.certificates.root(action.certificate).pem, b""))
 
 
 def _second_destination(system: Operated, _action: Action) -> None:
@@ -114,6 +120,24 @@ def _broken_settings(system: Operated, _action: Action) -> None:
     system.edge.settings_file.write_text("[verification\n")
 
 
+def _restart(system: Operated, _action: Action) -> None:
+    system.edge.stop()
+    system.edge.start()
+
+
+def _await(system: Operated, action: Action) -> None:
+    await_log(system.edge.log, action.said)
+
+
+def await_log(log: Callable[[], str], said: str) -> None:
+    """Until the log has a line like that. Errors: SippError."""
+    deadline = time.monotonic() + _LOG_SECONDS
+    while not re.search(said, log()):
+        if time.monotonic() > deadline:
+            raise SippError(f"the system did not say within {_LOG_SECONDS:.0f} s: {said}")
+        time.sleep(0.02)
+
+
 ACTIONS: Final[dict[str, Callable[[Operated, Action], None]]] = {
     "reload": lambda system, _action: system.edge.reload(),
     "add-certificate": _add,
@@ -128,6 +152,13 @@ ACTIONS: Final[dict[str, Callable[[Operated, Action], None]]] = {
     "add-destination": _second_destination,
     "withdraw-certificate": lambda system, action: system.certificates.withdraw(system.scope, action.certificate),
     "publish-certificate": lambda system, action: system.certificates.publish_again(system.scope, action.certificate),
+    "misbehave": lambda system, action: system.certificates.misbehave(system.scope, action.certificate, action.x5u),
+    "list-ca": lambda system, action: system.trust.list_ca(system.certificates.root(action.certificate).certificate),
+    "unlist-ca": lambda system, action: system.trust.unlist_ca(system.certificates.root(action.certificate).certificate),
+    "break-trust-list": lambda system, _action: system.trust.break_list(),
+    "revoke": lambda system, action: system.trust.revoke(system.certificates[action.certificate].certificate),
+    "restart": _restart,
+    "await": _await,
     "let-time-pass": lambda _system, action: time.sleep(action.seconds),
 }
 
@@ -137,3 +168,4 @@ def check_names(action: Action, where: str) -> None:
     known(action.do, ACTIONS, "action", where)
     known(action.certificate, CERTIFICATES, "certificate", where)
     known(action.profile, target.profiles(), "profile", where)
+    known(action.x5u, ANSWERS, "x5u of an answer", where)

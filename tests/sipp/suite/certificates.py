@@ -5,9 +5,10 @@ A certificate is issued when it is first asked for, once per run, and its chain 
 
 from __future__ import annotations
 
+import gzip
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -16,15 +17,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from kamailio_app.credentials.constraints import ClaimConstraints
 from kamailio_app.credentials.tnauthlist import TelephoneNumberRange, TNAuthList
 from kamailio_app.lab.network import CALLER, Network
 from kamailio_app.lab.pki import Hierarchy, Issued, ServiceProvider, expired
-from kamailio_app.lab.repository import Answer
+from kamailio_app.lab.repository import Answer, Repository
 
 GOOD: Final = "good"
 _DAY: Final = 86400
 _TN: Final = CALLER.lstrip("+")
 _OTHER_TN: Final = "13035550100"
+_DIVERTING_TN: Final = "12155550140"
 
 
 class _Lab(NamedTuple):
@@ -53,6 +56,24 @@ def _delegated(tnauthlist: TNAuthList) -> Callable[[_Lab], Issued]:
     return issue
 
 
+def _constrained(constraints: ClaimConstraints | bytes, *, enhanced: bool = True) -> Callable[[_Lab], Issued]:
+    return _spec(ServiceProvider(constraints=constraints, enhanced=enhanced))
+
+
+def _delegate_who_says(name: str) -> Callable[[_Lab], Issued]:
+    """RFC 9060 with RFC 8226 8: its PASSporTs carry rich call data, and only this one."""
+
+    def issue(lab: _Lab) -> Issued:
+        numbers = TNAuthList(numbers=(_TN,))
+        constraints = ClaimConstraints(
+            must_include=frozenset({"rcd"}), permitted=(("rcd", frozenset({f'{{"nam":"{name}"}}'})),)
+        )
+        delegate = lab.trusted.service_provider(ServiceProvider(tnauthlist=numbers, ca=True))
+        return lab.trusted.service_provider(ServiceProvider(tnauthlist=numbers, constraints=constraints), delegate)
+
+    return issue
+
+
 def _without_issuers(lab: _Lab) -> Issued:
     return replace(lab.trusted.service_provider(), issuers=())
 
@@ -77,19 +98,46 @@ CERTIFICATES: Final[dict[str, Callable[[_Lab], Issued]]] = {
     "other-range": _of(TNAuthList(ranges=(TelephoneNumberRange(_OTHER_TN, 50),))),
     "delegate": _delegated(TNAuthList(numbers=(_TN,))),
     "delegate-beyond": _delegated(TNAuthList(numbers=(_OTHER_TN,))),
+    "delegate-with-name": _delegate_who_says("Example Bank"),
+    "diverting-number": _of(TNAuthList(numbers=(_DIVERTING_TN,))),
+    "attests-c": _constrained(ClaimConstraints(permitted=(("attest", frozenset({"C"})),))),
+    "attests-c-rfc8226": _constrained(ClaimConstraints(permitted=(("attest", frozenset({"C"})),)), enhanced=False),
+    "with-crn": _constrained(ClaimConstraints(must_include=frozenset({"crn"}))),
+    "without-rcd": _constrained(ClaimConstraints(must_exclude=frozenset({"rcd"}))),
+    "malformed-constraints": _constrained(b"\x30\x03\x04\x01\x00"),
+    "other-name": _spec(ServiceProvider(common_name="Lab Telephone Company")),
+    "revoked": _spec(ServiceProvider()),
+    "of-revoked-issuer": _delegated(TNAuthList(numbers=(_TN,))),
 }
 
+_ENDLESS: Final = b"-----BEGIN CERTIFICATE-----\n" + b"A" * 200_000
+
 # What the suite's own repository can do beside serving chains: name -> answer at that path
-ANSWERS: Final[dict[str, Answer]] = {
-    "missing": Answer(404),
-    "broken": Answer(500),
-    "text": Answer(body=b"This is no certificate.\n"),
-    "empty": Answer(),
-    "large": Answer(body=b"-----BEGIN CERTIFICATE-----\n" + b"A" * 200_000),
-    "slow": Answer(delay=0.7),  # with the chain
-    "mute": Answer(delay=30.0),
-    "dropped": Answer(0),
-    "redirect": Answer(302, headers={"Location": "/good.pem"}),
+ANSWERS: Final[dict[str, Callable[[bytes], Answer]]] = {
+    "missing": lambda _chain: Answer(404),
+    "broken": lambda _chain: Answer(500),
+    "text": lambda _chain: Answer(body=b"This is no certificate.\n"),
+    "empty": lambda _chain: Answer(),
+    "large": lambda _chain: Answer(body=_ENDLESS[:200_000]),
+    "large-unsaid": lambda _chain: Answer(body=_ENDLESS[:200_000], length=None),
+    "endless": lambda _chain: Answer(endless="body"),
+    "endless-head": lambda _chain: Answer(endless="head"),
+    "slow": lambda chain: Answer(body=chain, delay=0.7),
+    "slow-body": lambda chain: Answer(body=chain, drip=len(chain) / 0.7),
+    "drip": lambda chain: Answer(body=chain, drip=20.0),
+    "reset": lambda chain: Answer(body=chain, reset=100),
+    "cut": lambda chain: Answer(body=chain[:100], length=len(chain)),
+    "compressed": lambda chain: Answer(body=gzip.compress(chain), headers={"Content-Encoding": "gzip"}),
+    "not-http": lambda _chain: Answer(raw=bytes(range(256))),
+    "mute": lambda chain: Answer(body=chain, delay=30.0),
+    "dropped": lambda _chain: Answer(0),
+    "redirect": lambda _chain: Answer(302, headers={"Location": "/good.pem"}),
+    "soon-over": lambda chain: Answer(body=chain, headers={"Cache-Control": "max-age=3"}),
+}
+# The same chain, but its web server shows a certificate of these in TLS: name -> host name in it, seconds that it is valid from now
+TLS: Final[dict[str, tuple[str, float]]] = {
+    "tls-other-name": ("elsewhere.example", 86400),
+    "tls-expired": ("localhost", -60),
 }
 
 # Places where no answer comes from: name -> URL. "chain" is the certificate's own URL,
@@ -114,7 +162,7 @@ _SERVED: Final[dict[str, Callable[[Issued], bytes]]] = {
     "crlf": lambda issued: issued.chain_pem.replace(b"\n", b"\r\n"),
     "issuer-first": lambda issued: b"".join(one.public_bytes(Encoding.PEM) for one in (*issued.issuers, issued.certificate)),
 }
-URLS: Final = ("chain", GOOD, *_SERVED, "kept", *ANSWERS, *_ELSEWHERE)
+URLS: Final = ("chain", GOOD, *_SERVED, "kept", *ANSWERS, *TLS, *_ELSEWHERE)
 
 
 def _kept(scope: str, certificate: str) -> str:
@@ -127,7 +175,7 @@ class NotPublishedError(Exception):
 
 class Certificates:
     """Issues, publishes and remembers; used by all lanes at once. `elsewhere`: the system is not on this machine's
-    loopback; `directory`: that of its own repository, `url` of a file there.
+    loopback; `directory`: that of its own repository, `url` of a file there. `tls`: the web servers of `TLS`.
     """
 
     def __init__(
@@ -137,8 +185,10 @@ class Certificates:
         directory: Path | None = None,
         *,
         elsewhere: bool = False,
+        tls: Mapping[str, Repository] = {},
     ) -> None:
         self._elsewhere = elsewhere
+        self._tls = tls
         self._network = network
         self._url = url or network.repository.url
         self._directory = directory
@@ -181,8 +231,12 @@ class Certificates:
             raise NotPublishedError(f'no x5u "{kind}" in a repository that is not the suite\'s')
         if kind in _ELSEWHERE:
             return _ELSEWHERE[kind](self._network)
-        answer = ANSWERS[kind]
-        self._network.repository.answers[path] = replace(answer, body=issued.chain_pem) if answer.delay else answer
+        if kind in TLS:
+            if kind not in self._tls:
+                raise NotPublishedError(f'no x5u "{kind}" where nobody is told of another port')
+            self._tls[kind].chains[path] = issued.chain_pem
+            return self._tls[kind].url(path)
+        self._network.repository.answers[path] = ANSWERS[kind](issued.chain_pem)
         return self._url(path)
 
     def kept(self, scope: str, certificate: str) -> str:
@@ -195,7 +249,11 @@ class Certificates:
         """The repository has lost what stands at `kept`. Errors: NotPublishedError."""
         if self._directory is not None:
             raise NotPublishedError("the repository is not the suite's")
-        self._network.repository.answers[_kept(scope, certificate)] = ANSWERS["missing"]
+        self.misbehave(scope, certificate, "missing")
+
+    def misbehave(self, scope: str, certificate: str, kind: str) -> None:
+        """What stands at `kept` is answered from now on as at an x5u of that kind of `ANSWERS`."""
+        self._network.repository.answers[_kept(scope, certificate)] = ANSWERS[kind](self[certificate].chain_pem)
 
     def publish_again(self, scope: str, certificate: str) -> None:
         """It has it again."""
@@ -207,9 +265,14 @@ class Certificates:
             return None
         return [self._url(path.removeprefix("/")) for path in self._network.repository.asked[since:]]
 
-    def root(self, name: str) -> bytes:
-        """The trust anchor of a certificate, in PEM."""
-        return (self._lab.unknown if name == "stranger" else self._lab.trusted).root.pem
+    def root(self, name: str) -> Issued:
+        """The trust anchor of a certificate."""
+        return (self._lab.unknown if name == "stranger" else self._lab.trusted).root
+
+    @property
+    def policy(self) -> Hierarchy:
+        """Whose STI-PA the system listens to."""
+        return self._lab.trusted
 
     def find(self, url: str) -> tuple[str, x509.Certificate] | None:
         """The certificate that stands at a URL: what a verifier would fetch."""

@@ -11,7 +11,7 @@ from cryptography import x509
 
 from kamailio_app.errors import PASSED
 from kamailio_app.lab.sipp import Message
-from tests.sipp.suite import signed, whole
+from tests.sipp.suite import reasons, signed, whole
 from tests.sipp.suite.ends import DONE
 from tests.sipp.suite.outcome import Finding
 from tests.sipp.suite.scenario import Callee, Case, Headers, Signed
@@ -93,6 +93,8 @@ def _of_call(case: Case, seen: Seen, call: Sight) -> Iterator[Finding]:
         yield Finding("answer to the caller", " or ".join(expect.answer), call.status, bool(codes))
     if expect.answer_headers:
         yield from headers("in the answer", expect.answer_headers, call.answer)
+    if expect.reason is not None:
+        yield from reasons.check(expect.reason, call)
     yield from _logged(case, seen, call)
     if expect.callee:
         yield from _at_callee(case, expect.callee, seen, call)

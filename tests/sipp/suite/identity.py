@@ -50,13 +50,18 @@ SPELLINGS: Final = ("deterministic", "spaced", "reversed", *_SPELT)
 
 @dataclass(frozen=True)
 class Recipe:
-    """One Identity header. Seconds in `age` below zero lie in the future; `caller` and `called` "" are the call's own."""
+    """One Identity header. Seconds in `age` below zero lie in the future; `caller` and `called` "" are the call's own.
+
+    `ppt`: of another type than shaken, with that type's claims: `div` says who diverted the call, what is in `claims` the rest.
+    """
 
     age: float = 0
     caller: str = ""
     called: tuple[str, ...] = ()
     attest: str = "A"
     origid: str = ""
+    ppt: str = "shaken"
+    div: str = ""
     certificate: str = "good"
     x5u: str = "chain"
     # Inside the signature: members set, members left out, and how the JSON is spelt
@@ -67,11 +72,13 @@ class Recipe:
     spelling: str = "deterministic"
     # What is done to it after it was signed, in this order
     tamper: tuple[str, ...] = ()
-    # What stands behind the PASSporT; {x5u} is the URL
-    parameters: str = ";info=<{x5u}>;alg=ES256;ppt=shaken"
+    # What stands behind the PASSporT; {x5u} is the URL, {ppt} the type
+    parameters: str = ";info=<{x5u}>;alg=ES256;ppt={ppt}"
     # In place of all that: verbatim, or a file of tests/sipp/frozen
     raw: str | None = None
     frozen: str = ""
+    # The one that was made under this name in an earlier case of the scenario, once more
+    again: str = ""
     maker: str = "core"
     # The header field: its name, how often, and with "joined" in one field with the one before
     name: str = "Identity"
@@ -82,7 +89,7 @@ class Recipe:
     def plain(self) -> bool:
         """Is it what our signer makes, as it makes it?"""
         changed = (self.claims, self.claims_without, self.jose, self.jose_without, self.origid, self.certificate != "good")
-        return not any(changed) and self.spelling == "deterministic" and len(self.called) < 2
+        return not any(changed) and self.spelling == "deterministic" and len(self.called) < 2 and self.ppt == "shaken"
 
 
 class Parts(NamedTuple):
@@ -163,12 +170,22 @@ def check_names(recipe: Recipe, where: str) -> None:
         raise ScenarioError(where, f"no file frozen/{recipe.frozen}.identity")
 
 
-def headers(recipes: tuple[Recipe, ...], network: Network, certificates: Certificates, caller: str, called: str) -> list[str]:
-    """Whole header lines. Errors: NotPublishedError."""
+def headers(
+    recipes: tuple[Recipe, ...],
+    network: Network,
+    certificates: Certificates,
+    caller: str,
+    called: str,
+    made: dict[str, str] | None = None,
+) -> list[str]:
+    """Whole header lines. `made`: the values that are to be sent again, by their name. Errors: NotPublishedError."""
+    made = {} if made is None else made
     lines: list[str] = []
     for recipe in recipes:
         for _ in range(recipe.times):
-            value = _value(recipe, network, certificates, caller, called)
+            value = made.get(recipe.again) or _value(recipe, network, certificates, caller, called)
+            if recipe.again:
+                made[recipe.again] = value
             if recipe.joined and lines:
                 lines[-1] += f", {value}"
             else:
@@ -199,12 +216,19 @@ def _value(recipe: Recipe, network: Network, certificates: Certificates, caller:
     digest = digest if recipe.tamper else parts.digest()
     if recipe.maker == "secsipidx" and recipe.parameters == Recipe.parameters:
         return digest + semicolon + parameters
-    return digest + recipe.parameters.replace("{x5u}", x5u)
+    return digest + recipe.parameters.replace("{x5u}", x5u).replace("{ppt}", recipe.ppt)
 
 
 def _signed_again(parts: Parts, recipe: Recipe, called: tuple[str, ...], key: EllipticCurvePrivateKey) -> Parts:
     jose, claims = json.loads(_octets(parts.header)), json.loads(_octets(parts.payload))
-    claims["attest"] = recipe.attest
+    if recipe.ppt == "shaken":
+        claims["attest"] = recipe.attest
+    else:
+        jose["ppt"] = recipe.ppt
+        # RFC 8588: these two are shaken's own
+        del claims["attest"], claims["origid"]
+    if recipe.div:
+        claims["div"] = {"tn": recipe.div.lstrip("+")}
     if recipe.origid:
         claims["origid"] = recipe.origid
     if len(called) > 1:

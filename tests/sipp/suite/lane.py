@@ -58,6 +58,7 @@ class Lane:
 
     def __init__(self, system: System, directory: Path) -> None:
         self._system, self._directory = system, directory
+        self._made: dict[str, dict[str, str]] = {}  # by scenario: Identity headers that are sent again
 
     def run(self, works: Iterable[Work], ended: Callable[[Result], None]) -> None:
         """Start the system and run the cases. What goes wrong in the suite is a result, and the next case runs."""
@@ -92,8 +93,8 @@ class Lane:
         directory.mkdir(parents=True, exist_ok=True)
         for action in case.before:
             self._act(action)
-        side = self._system.side(scenario.side)
-        lines = self._headers(case.call)
+        side = self._side(work, case.call)
+        lines = self._headers(case.call, scenario.name)
         asked = len(self._system.lab.network.repository.asked)
         host, _, port = side.callee.rpartition(":")
         with (
@@ -144,9 +145,9 @@ class Lane:
         if wanted is None:
             yield None
             return
-        side = self._system.side(work.scenario.side)
+        side = self._side(work, wanted.call)
         caller = Caller(directory, work.scenario.flow("uac.xml"), side.to, side.from_, name="meanwhile")
-        keys = _keys(wanted.call, side, caller.port, self._headers(wanted.call), prefix)
+        keys = _keys(wanted.call, side, caller.port, self._headers(wanted.call, work.scenario.name), prefix)
         try:
             caller.call(call_id=f"{prefix}%u@{side.from_}", keys=keys, calls=wanted.calls, rate=_AT_ONCE, timeout=_CALL_SECONDS)
             deadline = time.monotonic() + _PLACED_SECONDS
@@ -158,7 +159,12 @@ class Lane:
         finally:
             caller.stop()
 
-    def _headers(self, call: Call) -> list[str]:
+    def _side(self, work: Work, call: Call) -> Side:
+        """Where the call goes in and comes out."""
+        side = self._system.side(work.scenario.side)
+        return replace(side, from_=self._system.trunks[call.trunk]) if call.trunk else side
+
+    def _headers(self, call: Call, scenario: str) -> list[str]:
         lab = self._system.lab
         lines = list(call.headers)
         if not isinstance(call.date, str):
@@ -171,7 +177,9 @@ class Lane:
             else recipe
             for recipe in call.identity
         )
-        return lines + identity.headers(recipes, lab.network, lab.certificates, call.caller, call.called)
+        return lines + identity.headers(
+            recipes, lab.network, lab.certificates, call.caller, call.called, self._made.setdefault(scenario, {})
+        )
 
     def _act(self, action: Action) -> None:
         operated = self._system.operated

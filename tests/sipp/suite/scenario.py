@@ -16,7 +16,7 @@ from kamailio_app.lab.network import CALLED, CALLER
 from tests.sipp.suite import actions, strict
 from tests.sipp.suite.identity import Recipe, check_names
 from tests.sipp.suite.strict import ScenarioError, known
-from tests.sipp.suite.target import CAPABILITIES, CHOICES, profiles
+from tests.sipp.suite.target import CAPABILITIES, CHOICES, profile, profiles
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SIDES: Final = ("sign", "verify")
@@ -32,7 +32,7 @@ Headers = dict[str, bool | str | tuple[str, ...]]
 class Call:
     """What the caller sends. `from`, `to`, `request_uri`: verbatim, without tag. `date`: seconds of age, or verbatim.
 
-    `inside`: header lines of requests inside the dialog.
+    `inside`: header lines of requests inside the dialog. `trunk`: one of the profile's, from whose address it comes.
     """
 
     caller: str = CALLER
@@ -44,6 +44,7 @@ class Call:
     headers: tuple[str, ...] = ()
     inside: tuple[str, ...] = ()
     identity: tuple[Recipe, ...] = ()
+    trunk: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,26 @@ class Callee:
 
 
 @dataclass(frozen=True)
+class Reason:
+    """A Reason header field of protocol STIR (RFC 9410): code and phrase, and the number of the caller's Identity header
+    whose signature it shows; 0: it shows none. Alone, the text is that of the header in the same place.
+    """
+
+    says: str
+    identity: int = -1
+
+    @staticmethod
+    def shorthand(value: object, _where: str) -> dict[str, Any]:
+        return {"says": value}
+
+
+@dataclass(frozen=True)
 class Expect:
     """What has to come of the call: `answer`, `callee` and one of `token`, `log` and `said`, at least. Several `answer`s: any.
 
     `said`: regular expression -> how often it stands in the system's log since its start. `asked`: how often the
-    repository was asked for the certificates of the case's Identity headers.
+    repository was asked for the certificates of the case's Identity headers. `reason`: the Reason header fields of
+    protocol STIR in every answer but 100, in their order.
     """
 
     answer: tuple[str, ...] = ()
@@ -116,6 +132,7 @@ class Expect:
     log: dict[str, str] = field(default_factory=dict)
     said: dict[str, int] = field(default_factory=dict)
     asked: int | None = None
+    reason: tuple[Reason, ...] | None = None
     callee: Callee | None = None
 
 
@@ -233,6 +250,9 @@ def _check(scenario: Scenario, case: Case, where: str) -> None:
         known(choice, CHOICES, "choice", where)
         known(value, CHOICES[choice], f"{choice}", where)
     known(case.profile, profiles(), "profile", where)
+    for call in (case.call, *((case.meanwhile.call,) if case.meanwhile else ())):
+        if call.trunk:
+            known(call.trunk, profile(case.profile).trunks, "trunk", where)
     _check_expected(case.expect, where)
     for recipe in (*case.call.identity, *(case.meanwhile.call.identity if case.meanwhile else ())):
         check_names(recipe, where)
@@ -256,6 +276,9 @@ def _check_expected(expect: Expect, where: str) -> None:
     for answer in expect.answer:
         if not _ANSWER.fullmatch(answer):
             raise ScenarioError(where, f'answer "{answer}" is no final code with its phrase')
+    for reason in expect.reason or ():
+        if not _ANSWER.fullmatch(reason.says):
+            raise ScenarioError(where, f'reason "{reason.says}" is no code with its phrase')
     callee = expect.callee
     if callee and isinstance(callee.identity, str):
         known(callee.identity, ("", "none", "unchanged", "signed"), "identity", where)

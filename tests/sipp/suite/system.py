@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +15,15 @@ from cryptography import x509
 
 from kamailio_app.lab.edge import free_port, with_another
 from kamailio_app.lab.network import Network
+from kamailio_app.lab.repository import Repository
 from tests.sipp.suite import target
-from tests.sipp.suite.actions import TRUST_FILE, Operated
-from tests.sipp.suite.certificates import GOOD, Certificates
+from tests.sipp.suite.actions import TRUST_FILE, Operated, await_log
+from tests.sipp.suite.certificates import GOOD, TLS, Certificates
 from tests.sipp.suite.target import Reach, Side, Target
+from tests.sipp.suite.trust_files import TrustFiles
 
 _HOSTS_PER_LANE: Final = 3
+_FIRST_TRUNK, _FIRST_LANE = 2, 10  # trunks may be the same in all lanes
 
 
 class NotStartedError(Exception):
@@ -40,31 +43,47 @@ class Lab:
             published.mkdir(parents=True, exist_ok=True)
             base = repository.url.rstrip("/")
             url = lambda path: f"{base}/{path}"  # noqa: E731 - the repository's own, elsewhere
-        self.certificates = Certificates(self.network, url, published, elsewhere=reach is not None)
+        self._tls: dict[str, Repository] = {}
+        if reach is None:
+            self._tls = {kind: self._web_server(directory / kind, *TLS[kind]) for kind in TLS}
+        self.certificates = Certificates(self.network, url, published, elsewhere=reach is not None, tls=self._tls)
         self._stack = ExitStack()
+
+    def _web_server(self, directory: Path, name: str, seconds: float) -> Repository:
+        hierarchy = self.network.hierarchy
+        return Repository(directory, hierarchy.web_server([name], not_after=hierarchy.now + seconds))
 
     def __enter__(self) -> Lab:
         self._stack.enter_context(self.network)
+        for repository in self._tls.values():
+            self._stack.enter_context(repository)
         _ = self.certificates[GOOD]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
 
+    def revoked(self) -> list[x509.Certificate]:
+        """What the STI-PA's CRL has from the beginning."""
+        return [self.certificates["revoked"].certificate, self.certificates["of-revoked-issuer"].issuers[0]]
+
     def settings(self, name: str) -> str:
         """stirshaken.toml of a profile. Its x5u_ports come beside those of the laboratory."""
         network = self.network
         sections = dict(target.profile(name).settings)
-        if ports := sections.get("x5u", {}).get("x5u_ports"):
-            mine = [network.repository.port, network.closed_port, network.silent_port]
-            sections["x5u"] = {**sections["x5u"], "x5u_ports": [*ports, *mine]}
+        for trunk, options in sections.pop("trunk", {}).items():
+            sections[f"trunk.{trunk}"] = options
+        mine = [network.repository.port, network.closed_port, network.silent_port, *(one.port for one in self._tls.values())]
+        x5u = sections.get("x5u", {})
+        sections["x5u"] = {**x5u, "x5u_ports": [*x5u.get("x5u_ports", []), *mine]}
         return network.settings(**sections)
 
 
 class System(Protocol):
-    """What a lane needs of it. `operated`: what actions work on, if the suite may operate it."""
+    """What a lane needs of it. `operated`: what actions work on, if the suite may operate it. `trunks`: their addresses."""
 
     lab: Lab
+    trunks: Mapping[str, str]
     operated: Operated | None
 
     def __enter__(self) -> System: ...
@@ -87,7 +106,7 @@ class Started:
         assert wanted.start is not None
         self.lab = lab
         name = f"{wanted.name}-{profile}-{number}"
-        first = 10 + number * _HOSTS_PER_LANE
+        first = _FIRST_LANE + number * _HOSTS_PER_LANE
         inside, carrier = lab.network.host(first + 1), lab.network.host(first + 2)
         self._inside, self._carrier = f"{inside}:{free_port(inside)}", f"{carrier}:{free_port(carrier)}"
         directory = lab.network.directory / name
@@ -110,11 +129,23 @@ class Started:
         shutil.copy(lab.network.ca_file, directory / TRUST_FILE)
         for certificate in target.profile(profile).certificates:
             lab.certificates[certificate].write(directory / "certs", certificate)
-        self.operated: Operated | None = Operated(self.edge, lab.certificates, lab.settings)
+        used = target.profile(profile)
+        self._ready = used.ready
+        self.trunks: Mapping[str, str] = {
+            trunk: lab.network.host(place) for place, trunk in enumerate(used.trunks, _FIRST_TRUNK)
+        }
+        with (directory / "dispatcher.list").open("a") as file:
+            file.writelines(f"2 sip:{address} 0 0 {trunk}\n" for trunk, address in self.trunks.items())
+        trust = TrustFiles(directory, lab.certificates.policy, lab.revoked() if "trust" in used.settings else ())
+        if "trust" in used.settings:
+            trust.write()
+        self.operated: Operated | None = Operated(self.edge, lab.certificates, lab.settings, trust)
 
     def __enter__(self) -> Started:
         try:
             self.edge.start()
+            if self._ready:
+                await_log(self.edge.log, self._ready)
         except RuntimeError as error:
             said = [line for line in self.edge.log().splitlines() if " ERROR: " in line or "CRITICAL: " in line]
             raise NotStartedError(said[0] if said else str(error)) from error
@@ -145,6 +176,7 @@ class Reached:
     def __init__(self, lab: Lab, wanted: Target) -> None:
         assert wanted.reach is not None
         self.lab, self._reach = lab, wanted.reach
+        self.trunks: Mapping[str, str] = {}
         self.operated: Operated | None = None
 
     def __enter__(self) -> Reached:

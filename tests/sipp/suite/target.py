@@ -30,6 +30,21 @@ CAPABILITIES: Final = {
     "path": "validates the certificate's path to a trust anchor",
     "tnauthlist": "looks at the TNAuthList of the certificate",
     "park": "no worker waits while a certificate is fetched",
+    "disk": "fetched certificates outlive a restart, and are renewed before they end",
+    "div": "follows diversions by their div PASSporTs",
+    "rcd": "checks rich call data against its digests",
+    "rph": "checks Resource-Priority against its PASSporT",
+    "constraints": "enforces JWTClaimConstraints",
+    "profile-lint": "can refuse certificates that break the SHAKEN profile",
+    "revocation": "reads the STI-PA's CRL",
+    "trust-list": "reads the STI-PA's list of approved CAs",
+    "replay": "recognises a PASSporT that came before in another call",
+    "reason": "tells the caller's side by Reason what was wrong with each Identity header",
+    "p-headers": "tells the callee by P-Attestation-Indicator and P-Origination-ID",
+    "actions": "can treat each class of failures in its own way",
+    "codes": "can answer by the tables of ATIS-1000082 and of France",
+    "trunks": "can treat the calls of each trunk in its own way",
+    "emergency": "lets emergency calls neither wait nor be refused",
     "operate": "the suite can reload it and change its certificates",
 }
 
@@ -150,10 +165,16 @@ def target(name: str) -> Target:
 
 @dataclass(frozen=True)
 class Profile:
-    """Settings over the lab's stirshaken.toml, and the pairs that the system finds to sign with."""
+    """Settings over the lab's stirshaken.toml, and the pairs that the system finds to sign with.
+
+    `trunks`: each has an address of its own, by which the system's script knows it. `ready`: the system is up when its log
+    has a line like this.
+    """
 
     title: str
     certificates: tuple[str, ...] = ("good",)
+    trunks: tuple[str, ...] = ()
+    ready: str = ""
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 

@@ -23,7 +23,7 @@ _COMPACT: Final = {"identity": "y", "from": "f", "to": "t", "call-id": "i", "sub
 
 @dataclass(frozen=True)
 class Sight:
-    """One call. `answer`: the first final answer to its INVITE; `reached`: its INVITEs at the callee, each once, and
+    """One call. `answer`: the first final answer to its INVITE, `provisional`: those before; `reached`: its INVITEs at the callee, each once, and
     `copies`: with every repetition; `inside`: the requests at the callee that have a dialog.
 
     A call that begins with another method has requests of that method in the place of INVITEs.
@@ -35,6 +35,7 @@ class Sight:
     reached: tuple[Message, ...]
     inside: tuple[Message, ...]
     copies: tuple[Message, ...] = ()
+    provisional: tuple[Message, ...] = ()
 
     @property
     def status(self) -> str:
@@ -51,13 +52,16 @@ def sights(caller: str, callee: str, prefix: str) -> list[Sight]:
         first = next((message for message in its if not message.received), None)
         if first is None:
             continue
-        answers = [m for m in its if m.received and _FINAL.fullmatch(m.start_line) and m.header("cseq") == _cseq(first)]
+        said = [m for m in its if m.received and m.start_line.startswith("SIP/2.0 ") and m.header("cseq") == _cseq(first)]
+        answers = [m for m in said if _FINAL.fullmatch(m.start_line)]
+        provisional = tuple(m for m in said if m not in answers)
         requests = [m for m in got.get(call_id, []) if m.received and not m.start_line.startswith("SIP/2.0 ")]
         inside = [m for m in requests if ";tag=" in "".join(all_values(m, "to"))]
         method = first.start_line.partition(" ")[0]
         copies = tuple(m for m in requests if m not in inside and m.start_line.startswith(f"{method} "))
         reached = {"".join(all_values(m, "via")[:1]): m for m in copies}
-        found.append(Sight(call_id, first, answers[0] if answers else None, tuple(reached.values()), tuple(inside), copies))
+        answer = answers[0] if answers else None
+        found.append(Sight(call_id, first, answer, tuple(reached.values()), tuple(inside), copies, provisional))
     return found
 
 

@@ -364,6 +364,24 @@ def test_headers_of_a_parked_call_come_in_its_branch(world: World, spoofed: bool
     assert (message.leaving("P-Attestation-Indicator"), message.leaving("P-Origination-ID")) == (["A"], [ORIGID])
 
 
+@pytest.mark.parametrize(
+    ("identities", "seen"),
+    [((b"a;ppt=rph",), True), ((b"a", b"b"), True), ((b"a;ppt=shaken",), False), ((), False), ((b"\xff rph",), True)],
+)
+def test_priority_is_read_where_a_passport_of_its_type_may_ask_for_it(
+    world: World, identities: tuple[bytes, ...], seen: bool
+) -> None:
+    port = world.start().port
+    world.call(
+        *(("Identity", value) for value in identities),
+        *[("Resource-Priority", b"ets.0"), ("Resource-Priority", b"wps.1\xff")],
+        ("Priority", b"emergency"),
+    )
+    found = port.request()
+    expected = (("ets.0", "wps.1\ufffd"), "emergency") if seen else ((), None)
+    assert (found.resource_priority, found.priority) == expected
+
+
 @pytest.mark.parametrize(("trunk", "code"), [("strict", -1), ("other", 3), ("", 3), (None, 3), (7, 3), (b"\xff", 3)])
 def test_script_says_which_trunk_a_call_comes_from(world: World, trunk: Any, code: int) -> None:
     stir = world.start(**{"trunk.strict": {"failure_action": "reject"}})
@@ -1070,6 +1088,16 @@ def test_keeper_is_a_process_that_reloads_like_any_other(world: World) -> None:
     world.keep(keeper)
     assert "reload refused" in world.ksr.log_text("err")
     assert world.keeper.configurations[-1]["settings"] == worker.service.settings.text
+
+
+def test_keeper_hears_of_a_reload_at_once(world: World) -> None:
+    first = world.start()
+    second = world.process(first)
+    assert world.post.rung == 0
+    world.reload()
+    for stir in (first, second, first):
+        act(stir, "stir_tag")
+    assert world.post.rung == 1
 
 
 def test_fetch_process_is_not_told_while_another_process_reloads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,6 +143,7 @@ def test_failures_are_forgotten_and_what_is_still_good_stays() -> None:
         Fetched(NOW, pem=PEM, renew_at=NOW - 5),
         Fetched(NOW, token="x5u_timeout"),
         Fetched(NOW, token="x5u_timeout", generation="-7:12"),
+        Fetched(NOW, token="x5u_timeout", generation="1:2", detail="some words: of the log"),
         Fetched(0),
         Fetched(NOW, pem="a b\nc"),
     ],
@@ -170,7 +171,8 @@ def test_shared_text_there_and_back(fetched: Fetched) -> None:
         "1700000000 0 x5u_timeout ",
         "1700000000 0 x5u_timeout 0",
         "1700000000 0 x5u_timeout 0:-1",
-        "1700000000 0 x5u_timeout 0:0 ",
+        "1700000000 0 x5u_timeout  0:0",
+        "1700000000 0 x5u_timeout 0:0:0 words",
         "1700000000 0  PEM",
         "- - - -",
     ],
@@ -180,7 +182,7 @@ def test_shared_text_that_is_not_ours_is_none(text: str) -> None:
 
 
 def test_shared_failure_is_an_error_of_its_class() -> None:
-    error = Fetched(NOW, token="credential_untrusted").error()
+    error = Fetched(NOW, token="credential_untrusted", detail="no path").error()
     assert error is not None
-    assert (error.token, error.code) == ("credential_untrusted", 437)
+    assert (error.token, error.code, error.detail) == ("credential_untrusted", 437, "no path")
     assert Fetched(NOW, pem=PEM).error() is None

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from kamailio_app.errors import StirError, failure
+from kamailio_app.lab.pki import ServiceProvider
 from kamailio_app.runtime import fetch_process
 from kamailio_app.runtime.cache import Fetched
 from kamailio_app.runtime.disk import CertificateStore
@@ -159,15 +160,45 @@ def test_order_does_not_wait_for_news_that_do_not_come(host: Host, monkeypatch: 
 
 def test_defect_of_one_fetch_is_not_the_others(host: Host) -> None:
     host.web.answers[OTHER] = RuntimeError("boom")
+    said = told(host, f"{FETCH} {GENERATION} {OTHER} {X5U}")
+    ((_urls, texts),) = credentials(said)
+    failed, good = texts[OTHER], texts[X5U]
+    assert failed is not None
+    assert good is not None
+    assert (failed.token, good.token) == ("internal_error", "")
+    assert logged(said) == ["err: internal_error while fetching: RuntimeError('boom')"]
 
+
+def test_certificate_that_every_worker_wants_renewed_is_renewed_once(host: Host) -> None:
+    order = f"{RENEW} {GENERATION} {X5U}"
+
+    async def orders(process: FetchProcess) -> None:
+        for _ in range(3):
+            process.take(order)
+            while process._tasks:
+                await asyncio.sleep(0.001)
+
+    assert len(credentials(run(host, orders))) == 1
+    assert host.web.asked == [X5U]
+
+
+def test_settings_that_nothing_can_be_fetched_with_change_nothing(host: Host) -> None:
     async def order(process: FetchProcess) -> None:
-        process.take(f"{FETCH} {GENERATION} {OTHER}")
-        (failed,) = process._tasks
-        process.take(f"{FETCH} {GENERATION} {X5U}")
-        await asyncio.wait([failed])
-        assert isinstance(failed.exception(), RuntimeError)
+        host.settings(x5u={"fetch_timeout": 1.0})
+        host.keeper.reload()
 
-    assert only(run(host, order)).token == ""
+        def broken(_rules: object) -> Any:
+            raise OSError("no roots")
+
+        process._make_fetcher = broken
+        process.configure(host.keeper.configuration())
+        process.take(f"{FETCH} {GENERATION} {X5U}")
+        while process._tasks:
+            await asyncio.sleep(0.001)
+
+    said = run(host, order)
+    assert only(said).token == ""
+    assert logged(said) == ["err: certificates are fetched by the former settings, if at all: no roots"]
 
 
 # --- What is judged ---------------------------------------------------------------------------------------------
@@ -196,6 +227,19 @@ def test_download_is_judged_by_the_settings_of_the_moment_it_is_there(host: Host
         there.set()
 
     assert only(run(host, order)).token == ""
+
+
+def test_failure_says_why_on_one_short_line(host: Host) -> None:
+    host.web.answers[X5U] = failure("x5u_unreachable", "caf\u00e9\r\n\0" + "x" * 5000)
+    detail = only(told(host, f"{FETCH} {GENERATION} {X5U}")).detail
+    assert detail.startswith("caf\\xe9\\x0d\\x0a\\x00xxx")
+    assert len(detail) < 300
+
+
+def test_certificate_outside_the_profile_is_said(host: Host) -> None:
+    host.web.answers[X5U] = Download(hierarchy().service_provider(ServiceProvider(common_name="nobody")).chain_pem, "")
+    (line,) = logged(told(host, f"{FETCH} {GENERATION} {X5U}"))
+    assert line.startswith(f"info: outside the SHAKEN profile: x5u={X5U} ATIS-1000080")
 
 
 def test_anchors_of_the_trust_list_count(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""What a fetch process may say that is no answer, also one of another version: it costs a line in the log and no call."""
+"""A fetch process that does what it should not: says what is no answer, does not end, ends too early. It costs no call."""
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from contextlib import closing
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from kamailio_app.runtime import link
 from kamailio_app.runtime.link import Keeper, Orders
 
 # Says what it is given in its third argument, then a right answer, and ends when nobody listens
@@ -41,7 +43,7 @@ def said(octets: bytes) -> tuple[list[dict[str, Any]], list[str]]:
 
 @pytest.mark.parametrize(
     "octets",
-    [b"garbage", b"", b"5", b"[]", b"null", b'"text"', b'{"kind": ', b"\xff\xfe", b"\0", b"[" * 100_000, b"{'kind': 1}"],
+    [b"garbage", b"", b"5", b"[]", b"null", b'"text"', b'{"kind": ', b"\xff\xfe", b"\0", b"[" * 50_000, b"{'kind': 1}"],
     ids=lambda octets: str(octets[:12]),
 )
 def test_line_that_is_no_answer_does_not_cost_the_next(octets: bytes) -> None:
@@ -56,3 +58,43 @@ def test_answers_in_one_piece_are_all_taken() -> None:
     answers, errors = said(b'{"kind": "a"}\n{"kind": "b"}\nx\n{"kind": "c"}')
     assert [answer["kind"] for answer in answers] == ["a", "b", "c", "right"]
     assert len(errors) == 1
+
+
+def test_process_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "_ENDS_WITHIN", 0.1)
+    with closing(Orders()) as orders:
+        stubborn = "import socket, sys, time\nsocket.socket(fileno=int(sys.argv[2])).sendall(b'{}\\n')\ntime.sleep(60)"
+        keeper = Keeper(orders, lambda _level, _text: None, command=([sys.executable, "-c", stubborn], {}))
+        keeper.configure({})
+        ends = time.monotonic() + 20
+        while not keeper.answers(0.2):
+            assert time.monotonic() < ends
+        process = keeper._process
+        keeper.close()
+    assert process is not None
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_change_that_a_process_did_not_live_to_hear_is_told_to_the_next() -> None:
+    hearing = (
+        "import socket, sys\nlink = socket.socket(fileno=int(sys.argv[2]))\nlink.sendall(link.recv(1 << 16))\nlink.recv(1)"
+    )
+    lines: list[str] = []
+    with closing(Orders()) as orders:
+        keeper = Keeper(orders, lambda _level, text: lines.append(text), command=([sys.executable, "-c", hearing], {}))
+        try:
+            for number in (1, 2):
+                keeper.configure({"n": number})
+                answers: list[dict[str, Any]] = []
+                ends = time.monotonic() + 20
+                while not answers:
+                    assert time.monotonic() < ends, lines
+                    answers = keeper.answers(0.2)
+                assert answers == [{"n": number}]
+                process = keeper._process
+                assert process is not None
+                process.kill()
+                process.wait(10)
+        finally:
+            keeper.close()
+    assert sum("ended with status -9" in line for line in lines) == 1
