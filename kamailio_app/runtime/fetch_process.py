@@ -30,7 +30,7 @@ from kamailio_app.runtime import settings as settings_file
 from kamailio_app.runtime.cache import Fetched
 from kamailio_app.runtime.disk import CertificateStore
 from kamailio_app.runtime.fetcher import Download, Fetcher
-from kamailio_app.runtime.link import MAX_ORDER, RENEW
+from kamailio_app.runtime.link import ALIVE_EVERY, MAX_ORDER, RENEW
 from kamailio_app.runtime.settings import FetchRules, Settings
 from kamailio_app.runtime.trust import Trust
 from kamailio_app.runtime.trust_refresh import TrustRefresh
@@ -68,6 +68,7 @@ class FetchProcess:
         self._refresh: TrustRefresh | None = None
         self._anchors = TrustAnchors(())
         self._generation = "0:0"
+        self._epochs = {"0"}  # of the server's start, and of every reload that was heard of
 
     # --- Configuration ------------------------------------------------------------------------------------------
 
@@ -83,6 +84,7 @@ class FetchProcess:
             (*(parse_chain(own, limit=MAX_ANCHORS) if own else ()), *(listed.anchors().certificates if listed else ()))
         )
         former = self._settings
+        self._epochs.add(_epoch(configuration["generation"]))
         fetching = former is None or former.fetch != settings.fetch
         if fetching:
             try:
@@ -149,10 +151,10 @@ class FetchProcess:
         self._send({"kind": "credentials", "urls": "" if renew else urls, "credentials": texts})
 
     async def _catch_up(self, generation: str) -> None:
-        """A call that goes by other settings came before the news of them: what is asked for may be good under these."""
+        """A call that goes by newer settings came before the news of them: what is asked for may be good under these."""
         time_now = asyncio.get_running_loop().time  # nobody sets that one
         ends = time_now() + _NEWS_WITHIN
-        while _epoch(generation) != _epoch(self._generation) and time_now() < ends:
+        while _epoch(generation) not in self._epochs and time_now() < ends:
             await asyncio.sleep(0.005)
 
     async def obtain(self, url: str, *, renew: bool = False) -> Fetched:
@@ -248,11 +250,18 @@ async def _run(orders: socket.socket, link: socket.socket) -> None:
         except BlockingIOError:
             return
 
+    async def say_so() -> None:
+        while True:
+            await asyncio.sleep(ALIVE_EVERY)
+            send({"kind": "alive"})
+
+    alive = loop.create_task(say_so())
     try:
         while line := await reader.readline():
             process.configure(json.loads(line))
             loop.add_reader(orders, take)  # again and again the same
     finally:
+        alive.cancel()
         loop.remove_reader(orders)
         await process.close()
         writer.close()

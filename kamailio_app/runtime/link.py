@@ -28,6 +28,8 @@ _MAX_LINE: Final = 64 << 20  # a CRL of a hundred thousand entries has five
 _READ: Final = 1 << 20
 _LONGEST_PAUSE: Final = 30.0
 _ENDS_WITHIN: Final = 2.0
+ALIVE_EVERY: Final = 5.0
+_SILENT_FOR: Final = 4 * ALIVE_EVERY
 _HEALTHY_AFTER: Final = 60.0  # seconds that the fetch process has to live for its earlier ends to be forgotten
 
 
@@ -89,7 +91,7 @@ class Keeper:
         self._link: socket.socket | None = None
         self._unread = b""
         self._configuration: bytes | None = None
-        self._started = 0.0
+        self._started = self._heard = 0.0
         self._not_before = 0.0
         self._ends = 0
 
@@ -112,8 +114,13 @@ class Keeper:
         readable, _, _ = select.select([self._link, self._orders.bell], [], [], wait)
         if self._orders.bell in readable:
             self._orders.bell.recv(_READ)
+        now = self._clock()
         if self._link not in readable:
+            if now - self._heard > _SILENT_FOR:
+                self._log("err", f"fetch process {self.pid} says nothing any more")
+                self._ended()
             return []
+        self._heard = now
         try:
             octets = self._link.recv(_READ)
         except OSError:
@@ -159,7 +166,7 @@ class Keeper:
     def _start(self) -> bool:
         if self._configuration is None or self._clock() < self._not_before:
             return False
-        self._started = self._clock()
+        self._started = self._heard = self._clock()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             fds = (self._orders.read.fileno(), theirs.fileno())

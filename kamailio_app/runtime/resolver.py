@@ -12,6 +12,7 @@ import math
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from errno import EACCES, EADDRNOTAVAIL
 from typing import Final
 
 import aiodns
@@ -93,7 +94,7 @@ def _forms(address: _Address) -> tuple[_Address, ...]:
 
 
 class RefusedAddressError(OSError):
-    """A name that has an address which must not be contacted."""
+    """A name that has an address which must not be contacted. With an errno, as aiohttp shows the text of no others."""
 
 
 class AddressRules:
@@ -156,7 +157,7 @@ class Names:
         try:
             found = await self._resolver.getaddrinfo(name, type=socket.SOCK_STREAM)
         except aiodns.error.DNSError as error:
-            raise OSError(f"{name}: {error.args[-1]}") from error
+            raise OSError(EADDRNOTAVAIL, f"{name}: {error.args[-1]}") from error
         return [str(node.addr[0], "ascii") for node in found.nodes]
 
     def _open(self) -> aiodns.DNSResolver:
@@ -186,10 +187,10 @@ class Resolver(AbstractResolver):
         """Of any family. Errors: RefusedAddressError, OSError."""
         addresses = await self._addresses(host)
         if not addresses:
-            raise OSError(f"{host} has no address")
+            raise OSError(EADDRNOTAVAIL, f"{host} has no address")
         for address in addresses:
             if not self._rules.allow(address):
-                raise RefusedAddressError(f"{host} is {address}")
+                raise RefusedAddressError(EACCES, f"{host} is {address}")
         return [_result(host, port, address) for address in addresses[:_MOST_ADDRESSES]]
 
     async def close(self) -> None:

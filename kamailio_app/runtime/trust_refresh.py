@@ -88,15 +88,16 @@ class TrustRefresh:
             self._tasks.append(asyncio.get_running_loop().create_task(self._show_regularly()))
 
     def _begin(self, name: str, refresh: Callable[[], Awaitable[bool]], by_network: bool) -> None:
-        def ended(task: asyncio.Task[None]) -> None:
-            # A defect of ours: what is in use stays, and the next look is another try
-            if not task.cancelled() and (error := task.exception()):
-                self._log("err", f"internal_error while refreshing {name}: {error!r}")
-                asyncio.get_running_loop().call_later(self._rules.trust_refresh_interval, self._begin, name, refresh, by_network)
+        async def keep() -> None:
+            while True:
+                try:
+                    await self._keep(name, refresh, by_network)
+                except (LookupError, TypeError, AttributeError, ValueError, OSError, RuntimeError) as error:
+                    # A defect of ours: what is in use stays, and the next look is another try
+                    self._log("err", f"internal_error while refreshing {name}: {error!r}")
+                    await self._sleep(self._rules.trust_refresh_interval)
 
-        task = asyncio.get_running_loop().create_task(self._keep(name, refresh, by_network))
-        task.add_done_callback(ended)
-        self._tasks.append(task)
+        self._tasks.append(asyncio.get_running_loop().create_task(keep()))
 
     def stop(self) -> None:
         for task in self._tasks:

@@ -42,6 +42,18 @@ MISBEHAVIOUR: dict[str, tuple[Answer, str, int]] = {
     "compressed": (Answer(body=b"\x1f\x8b", headers={"Content-Encoding": "gzip"}), "credential_malformed", 437),
 }
 
+# What the log tells beside the token
+SAID = (
+    "certificate has expired",
+    "Hostname mismatch",
+    f"{INSIDE} is 127.0.0.2",
+    f"{METADATA} is 169.254.169.254",
+    "nowhere.example.test: Domain name not found",
+    "Connection reset by peer",
+    f"{MOST + 1} bytes",
+    "Content-Encoding: gzip",
+)
+
 
 class Hosts:
     """Repositories of several kinds, and the name server that leads to them."""
@@ -143,6 +155,8 @@ def test_bad_repository_costs_its_own_calls_and_no_others(hosts: Hosts, tmp_path
         assert max(each.took for each in ended.values()) < TIMEOUT + 3
         assert_unharmed(beside, before)
         assert hosts.private.asked == []
+        log = site.edge.log()
+        assert [words for words in SAID if words not in log] == []
         print(_figures(before), _figures(beside), f"slowest failure {max(each.took for each in ended.values()):.2f} s")
 
 

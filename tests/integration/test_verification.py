@@ -195,7 +195,7 @@ HOSTILE: list[tuple[str, bytes]] = [
     ("identity_too_many", b"Identity: a.b.c;info=<https://x.example/a.pem>\r\n" * 12),
     ("info_missing", b"Identity: a.b.c;alg=ES256\r\n"),
     ("passport_malformed", b"Identity: a.e30.AAAA;info=<https://x.example/a.pem>;ppt=shaken\r\n"),
-    ("claim_missing", b"Identity: e30.e30.AAAA;info=<https://x.example/a.pem>;ppt=shaken\r\n"),
+    ("jose_header_incomplete", b"Identity: e30.e30.AAAA;info=<https://x.example/a.pem>;ppt=shaken\r\n"),
     ("compact_form_unsupported", b"Identity: ..AAAA;info=<https://x.example/a.pem>;ppt=shaken\r\n"),
     ("ppt_unsupported", b"Identity: a.b.c;info=<https://x.example/a.pem>;ppt=div\r\n"),
 ]

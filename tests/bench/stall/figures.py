@@ -26,6 +26,7 @@ class Latency:
     calls: int = 0
     under_way: int = 0
     cpu: dict[str, float] = field(default_factory=dict)  # microseconds for each call of whatever kind, mean
+    waited: list[float] = field(default_factory=list)  # for a core, by SIP workers: microseconds for each call, one a round
     others: list[float] = field(default_factory=list)
 
     def add(self, run: Run, lead: float) -> None:
@@ -39,6 +40,7 @@ class Latency:
         for name, seconds in run.cpu.items():
             former = self.cpu.get(name, 0.0)
             self.cpu[name] = former + (seconds * 1e6 / len(run.ended) - former) / rounds
+        self.waited.append(run.waited * 1e6 / len(run.ended))
         self.others.append(run.others)
 
 
@@ -110,15 +112,17 @@ def _cold(measured: Sequence[Measured]) -> list[str]:
 
 def _cpu(measured: Sequence[Measured]) -> list[str]:
     names = list(measured[0].latency[TOO].cpu)
+    columns = " | ".join([*names, "SIP workers waited for a core", "machine, used by others"])
     lines = [
-        f"| workers | CPU us per call, of all calls | {' | '.join(names)} | machine, used by others |",
-        f"|---:|---|{'---:|' * (len(names) + 1)}",
+        f"| workers | CPU us per call, of all calls | {columns} |",
+        f"|---:|---|{'---:|' * (len(names) + 2)}",
     ]
     for one in measured:
         for other, title in _TITLES.items():
             of = one.latency[other]
             cells = " | ".join(f"{of.cpu[name]:.0f}" for name in names)
-            lines.append(f"| {one.workers} | {title} | {cells} | {statistics.median(of.others):.0%} |")
+            waited, others = statistics.median(of.waited), statistics.median(of.others)
+            lines.append(f"| {one.workers} | {title} | {cells} | {waited:.0f} | {others:.0%} |")
     return lines
 
 

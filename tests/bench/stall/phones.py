@@ -70,6 +70,8 @@ class Phones:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._pipe.close()  # it ends when nobody listens
+        if kind is not None:
+            self._process.terminate()  # it may be in the middle of calls
         self._process.join(_START_SECONDS)
         if self._process.exitcode is None:
             self._process.terminate()

@@ -61,12 +61,13 @@ def cores(available: Iterable[int], workers: int) -> Cores:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its calls, the most fetches under way, CPU seconds by what used them, and the share of the machine's CPU time
-    that processes had which are not part of it."""
+    """One run: its calls, the most fetches under way, CPU seconds by what used them, those that SIP workers waited for a core,
+    and the share of the machine's CPU time that processes had which are not part of it."""
 
     ended: list[Ended]
     under_way: int
     cpu: dict[str, float]
+    waited: float
     others: float
 
 
@@ -179,9 +180,9 @@ class Site:
             nonlocal most
             most = max(most, self.fetcher.num_fds())
 
-        before = meter.read(pids)
+        before, waited = meter.read(pids), self._waited()
         ended = self.phones.place(target, plan, _PATIENCE, look)
-        after = meter.read(pids)
+        after, waited = meter.read(pids), self._waited() - waited
         problems = wrong(ended, BUDGET)
         expected = sum(slot.kind in (*COLD, FIRST) for slot in slots)
         if (fetched := len(self._healthy.asked) - asked) != expected:
@@ -191,15 +192,19 @@ class Site:
         if any(slot.kind == STALLED for slot in slots):
             _until(lambda: self.fetcher.num_fds() <= idle, "an end of stalled fetches")
             self._drain()
-        return self._run(ended, most - idle, before, after)
+        return self._run(ended, most - idle, before, after, waited)
 
-    def _run(self, ended: list[Ended], under_way: int, before: meter.Reading, after: meter.Reading) -> Run:
+    def _run(self, ended: list[Ended], under_way: int, before: meter.Reading, after: meter.Reading, waited: float) -> Run:
         workers, fetcher = after.used(before, self._worker_pids), after.used(before, [self.fetcher.pid])
         ours, everything = after.used(before, self._ours), after.used(before, after.processes)
         rest = everything - ours - fetcher - workers
         cpu = {"SIP workers": workers, "fetch process": fetcher, "rest of the edge": rest, "caller to repository": ours}
         busy, idle = after.busy - before.busy, after.idle - before.idle
-        return Run(ended, under_way, cpu, max(0.0, busy - everything) / max(busy + idle, 0.01))
+        return Run(ended, under_way, cpu, waited, max(0.0, busy - everything) / max(busy + idle, 0.01))
+
+    def _waited(self) -> float:
+        """Seconds that the SIP workers could have run, and had no core."""
+        return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) for pid in self._worker_pids) / 1e9
 
     @property
     def _ours(self) -> list[int]:

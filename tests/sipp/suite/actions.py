@@ -23,7 +23,8 @@ _LOG_SECONDS: Final = 5.0
 @dataclass(frozen=True)
 class Action:
     """`do` one of `ACTIONS`, with the certificate or profile it is about; `name`: of its files, if not the certificate's;
-    `x5u`: what the repository does from now on; `said`: a regular expression for a line of the log. Before a call at once; while calls run `at` seconds after the first, and again `every` so many seconds if that is not 0.
+    `x5u`: what the repository does from now on; `said`: a regular expression for a line of the log. Before a call at once;
+    while calls run `at` seconds after the first, and again `every` so many seconds if that is not 0.
     """
 
     do: str

@@ -134,7 +134,7 @@ ANSWERS: Final[dict[str, Callable[[bytes], Answer]]] = {
     "redirect": lambda _chain: Answer(302, headers={"Location": "/good.pem"}),
     "soon-over": lambda chain: Answer(body=chain, headers={"Cache-Control": "max-age=3"}),
 }
-# The same chain, but its web server shows a certificate of these in TLS: name -> host name in it, seconds that it is valid from now
+# The chain, from a web server that shows this certificate in TLS: name -> host name in it, seconds that it is still valid
 TLS: Final[dict[str, tuple[str, float]]] = {
     "tls-other-name": ("elsewhere.example", 86400),
     "tls-expired": ("localhost", -60),

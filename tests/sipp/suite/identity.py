@@ -176,6 +176,7 @@ def headers(
     certificates: Certificates,
     caller: str,
     called: str,
+    *,
     made: dict[str, str] | None = None,
 ) -> list[str]:
     """Whole header lines. `made`: the values that are to be sent again, by their name. Errors: NotPublishedError."""

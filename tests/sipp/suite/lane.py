@@ -178,7 +178,7 @@ class Lane:
             for recipe in call.identity
         )
         return lines + identity.headers(
-            recipes, lab.network, lab.certificates, call.caller, call.called, self._made.setdefault(scenario, {})
+            recipes, lab.network, lab.certificates, call.caller, call.called, made=self._made.setdefault(scenario, {})
         )
 
     def _act(self, action: Action) -> None:

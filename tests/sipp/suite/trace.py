@@ -23,8 +23,8 @@ _COMPACT: Final = {"identity": "y", "from": "f", "to": "t", "call-id": "i", "sub
 
 @dataclass(frozen=True)
 class Sight:
-    """One call. `answer`: the first final answer to its INVITE, `provisional`: those before; `reached`: its INVITEs at the callee, each once, and
-    `copies`: with every repetition; `inside`: the requests at the callee that have a dialog.
+    """One call. `answer`: the first final answer to its INVITE, and `provisional`: those before it; `reached`: its INVITEs at
+    the callee, each once, and `copies`: with every repetition; `inside`: the requests at the callee that have a dialog.
 
     A call that begins with another method has requests of that method in the place of INVITEs.
     """

@@ -37,7 +37,8 @@ class TrustFiles:
     def break_list(self) -> None:
         """A list that somebody else has signed, who would approve of nobody."""
         stranger = Hierarchy(self._policy.now, "Unknown")
-        self._put("ca-list.jws", stranger.trust_list([stranger.root.certificate], self._sequence + 1, bring_signer=True).encode())
+        text = stranger.trust_list([stranger.root.certificate], self._sequence + 1, bring_signer=True)
+        self._put("ca-list.jws", text.encode())
 
     def revoke(self, certificate: x509.Certificate) -> None:
         self._revoked.append(certificate)

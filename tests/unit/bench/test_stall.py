@@ -82,9 +82,9 @@ def measured(*p99: tuple[float, float], under_way: int = 300, transactions: int 
     for pair in p99:
         for other, slow in zip((TOO, STALLED), pair, strict=True):
             ended = [*[call()] * 98, *[call(milliseconds=slow)] * 2, call(at=0.1, milliseconds=999)]
-            made.latency[other].add(Run(ended, 0 if other == TOO else 150, CPU, 0.01), lead=5)
+            made.latency[other].add(Run(ended, 0 if other == TOO else 150, CPU, 0.002, 0.01), lead=5)
     for state, milliseconds in ((IDLE, 10.0), (STALLED, 15.0)):
-        made.add_cold(state, Run([call(kind, milliseconds) for kind in COLD], under_way, CPU, 0.0))
+        made.add_cold(state, Run([call(kind, milliseconds) for kind in COLD], under_way, CPU, 0.0, 0.0))
     made.accounts["at the end"] = Account(transactions, 2048.0, 15)
     made.left = left
     return made
@@ -96,7 +96,7 @@ def test_report_has_medians_over_rounds_and_the_ratio_of_them() -> None:
     assert "| 1 | a fifth stalled | 300 | 1.000 | 1.000..1.000 | 3.100 | 2.100..4.400 | 150 |" in text
     assert "| 1 | ratio; p99 reached (at most 1.1) | | 1.00 | 1.00..1.00 | 1.03 | 1.03..1.10 | |" in text
     assert f"| 1 | {NEW} | 1 | 10.00 | 15.00 | 300 | 1.50 | reached (at most 2) |" in text
-    assert "| 1 | a fifth stalled | 4950 | 990 | 1% |" in text
+    assert "| 1 | a fifth stalled | 4950 | 990 | 20 | 1% |" in text
     assert "| 1 | at the end | 0 | 2048 | 15 | |" in text
 
 

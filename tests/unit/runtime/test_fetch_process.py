@@ -144,6 +144,21 @@ def test_order_of_a_call_that_goes_by_newer_settings_waits_for_them(host: Host) 
     assert only(run(host, order)).token == ""
 
 
+def test_order_of_a_call_that_goes_by_older_settings_waits_for_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch_process, "_NEWS_WITHIN", 3600)
+
+    async def order(process: FetchProcess) -> None:
+        for epoch in (1, 2):
+            host.keeper.accepted.epoch = epoch
+            process.configure(host.keeper.configuration())
+        for epoch in range(3):
+            process.take(f"{FETCH} {epoch}:0 {X5U}")
+        while process._tasks:
+            await asyncio.sleep(0.001)
+
+    assert len(credentials(run(host, order))) == 3
+
+
 def test_order_does_not_wait_for_news_that_do_not_come(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch_process, "_NEWS_WITHIN", 0.05)
     began = time.monotonic()

@@ -108,6 +108,23 @@ def test_process_that_ended_is_started_again_and_told_again(orders: Orders) -> N
     assert f"{first} ended with status 3" in told.lines[1][1]
 
 
+def test_process_that_says_nothing_any_more_is_replaced(orders: Orders) -> None:
+    told, now = Told(), [0.0]
+    with keeping(orders, told, "import time; time.sleep(60)", clock=lambda: now[0]) as keeper:
+        keeper.configure({})
+        assert keeper.answers(0.01) == []
+        silent = keeper.pid
+        now[0] += 20
+        assert keeper.answers(0.01) == []
+        assert keeper.pid == silent
+        now[0] += 1
+        assert keeper.answers(0.01) == []
+        assert keeper.pid == 0
+        assert keeper.answers(0.01) == []
+        assert keeper.pid not in (0, silent)
+    assert f"fetch process {silent} says nothing any more" in [text for _level, text in told.lines]
+
+
 def test_orders_wait_for_the_next_process(orders: Orders) -> None:
     with keeping(orders, Told()) as keeper:
         assert orders.put(FETCH, "0:0", "https://a/")

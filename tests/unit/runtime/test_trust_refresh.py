@@ -407,6 +407,24 @@ def test_disk_that_cannot_be_written_costs_nothing_but_a_line(tmp_path: Path, st
     assert [line.partition(":")[0] for line in desk.logs("warn")] == (["crl is in use and not on disk"] if state else [])
 
 
+def test_defect_of_ours_is_said_and_the_next_look_is_another_try(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, trust_list_url=LIST_URL)
+    desk.web.answers[LIST_URL] = KeyError("x")
+
+    async def main() -> None:
+        desk.rounds = 1
+        desk.before_round = lambda _number: desk.serve(LIST_URL, the_list(bring_signer=True))
+        desk.refresh.start()
+        async with asyncio.timeout(20):
+            while not desk.told_of("trust_list"):
+                await asyncio.sleep(0.001)
+        desk.refresh.stop()
+
+    asyncio.run(main())
+    assert desk.logs("err") == ["internal_error while refreshing trust_list: KeyError('x')"]
+    assert desk.refresh.trust_list is not None
+
+
 def test_end_ends_all_of_it(tmp_path: Path) -> None:
     async def main() -> None:
         desk = Desk(tmp_path, crl_url=CRL_URL, trust_list_url=LIST_URL)

@@ -93,7 +93,7 @@ def test_recipe_without_deviation_is_good(lab: tuple[Network, Certificates]) -> 
         (Recipe(jose={"typ": "JWT"}), "typ_unsupported"),
         (Recipe(jose={"alg": "none"}, parameters=";info=<{x5u}>;ppt=shaken", tamper=("zero-signature",)), "alg_unsupported"),
         (Recipe(jose={"alg": "HS256"}, parameters=";info=<{x5u}>;ppt=shaken"), "alg_unsupported"),
-        (Recipe(jose_without=("x5u",)), "claim_missing"),
+        (Recipe(jose_without=("x5u",)), "jose_header_incomplete"),
         (Recipe(spelling="spaced"), ""),
         (Recipe(spelling="reversed"), ""),
         (Recipe(parameters=';ppt="shaken" ; alg="ES256";info=<{x5u}>'), ""),
