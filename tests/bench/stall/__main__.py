@@ -51,9 +51,9 @@ _FULL = Size(rounds=5, calls=2000, workers=(1, 2), stalled=300, cold=20, hold=5.
 _QUICK = Size(rounds=1, calls=150, workers=(1,), stalled=75, cold=4, hold=2.5, lead=0.5)
 
 
-def measure(network: Network, phones: Phones, workers: int, size: Size, rate: float) -> Measured:
+def measure(network: Network, phones: Phones, workers: int, size: Size, rate: float, *, apart: bool) -> Measured:
     """Everything with so many workers. Errors: RuntimeError if a call did not end as it should, or something is left."""
-    measured = Measured(workers, cores(os.sched_getaffinity(0), workers))
+    measured = Measured(workers, cores(os.sched_getaffinity(0), workers, apart=apart))
     with Site(network, phones, workers, measured.cores, size.hold) as site:
         measured.accounts["before the first call"] = site.account()
         site.warm_up()
@@ -98,6 +98,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--calls", type=int, help=f"of a run, all kinds together (default: {_FULL.calls})")
     parser.add_argument("--workers", type=int, nargs="+", help="of the edge, a measurement for each number (default: 1 2)")
     parser.add_argument("--stalled", type=int, help=f"stalled fetches beside cold calls (default: {_FULL.stalled})")
+    parser.add_argument("--apart", action="store_true", help="caller and callee on a core of their own, also of two")
     options = parser.parse_args(arguments)
     size = _size(options)
     if min(size.rounds, size.calls, size.stalled, *size.workers) < 1 or options.rate <= 0:
@@ -110,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
         network = stack.enter_context(Network(directory))
         phones = stack.enter_context(Phones(network.host(11), network.host(12)))
         try:
-            measured = [measure(network, phones, workers, size, options.rate) for workers in size.workers]
+            measured = [measure(network, phones, n, size, options.rate, apart=options.apart) for n in size.workers]
         except RuntimeError as error:
             print(f"no figures: {error}", file=sys.stderr)
             return 1

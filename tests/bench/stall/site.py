@@ -52,10 +52,12 @@ class Cores(NamedTuple):
         return not set(self.edge) & set(self.ours)
 
 
-def cores(available: Iterable[int], workers: int) -> Cores:
-    """A core or two for caller, callee and repository, if that leaves one for each worker; else all for all."""
+def cores(available: Iterable[int], workers: int, *, apart: bool = False) -> Cores:
+    """A core or two for caller, callee and repository, if that leaves one for each worker and one for the rest of the edge;
+    else all for all. `apart`: the workers may have to share theirs with the fetch process.
+    """
     known = sorted(available)
-    spare = min(2, len(known) - workers)
+    spare = min(2, len(known) - workers - (not apart))
     return Cores(known[:-spare], known[-spare:]) if spare > 0 else Cores(known, known)
 
 

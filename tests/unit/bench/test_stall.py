@@ -64,16 +64,18 @@ def test_call_that_did_not_end_as_it_should(ended: Ended, problem: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("available", "workers", "expected"),
+    ("available", "workers", "apart", "expected"),
     [
-        ([0, 1], 1, Cores([0], [1])),
-        ([0, 1], 2, Cores([0, 1], [0, 1])),
-        ([3, 2, 1, 0], 2, Cores([0, 1], [2, 3])),
-        ([0], 1, Cores([0], [0])),
+        ([0, 1], 1, False, Cores([0, 1], [0, 1])),
+        ([0, 1], 1, True, Cores([0], [1])),
+        ([0, 1], 2, True, Cores([0, 1], [0, 1])),
+        ([3, 2, 1, 0], 2, False, Cores([0, 1, 2], [3])),
+        ([5, 4, 3, 2, 1, 0], 1, False, Cores([0, 1, 2, 3], [4, 5])),
+        ([0], 1, True, Cores([0], [0])),
     ],
 )
-def test_cores_of_the_edge(available: list[int], workers: int, expected: Cores) -> None:
-    assert cores(available, workers) == expected
+def test_cores_of_the_edge(available: list[int], workers: int, apart: bool, expected: Cores) -> None:
+    assert cores(available, workers, apart=apart) == expected
 
 
 def measured(*p99: tuple[float, float], under_way: int = 300, transactions: int = 0, left: int = 0) -> Measured:
