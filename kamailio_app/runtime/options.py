@@ -35,6 +35,7 @@ class Option:
     choices: tuple[str, ...] = ()
     bounds: tuple[float, float] | None = None
     items: Items | None = None
+    pattern: str = ""
 
     def refusal(self, value: Any) -> str:
         """Why the option does not take this value; empty if it does."""
@@ -45,6 +46,8 @@ class Option:
             return "takes no control characters"
         if self.choices and value not in self.choices:
             return f"is one of {_listed(self.choices)}, not {value!r}"
+        if self.pattern and not re.fullmatch(self.pattern, value):
+            return f"is made of {self.pattern}, not {_shown(value)}"
         if self.bounds and not self.bounds[0] <= value <= self.bounds[1]:
             return f"lies between {self.bounds[0]:.9g} and {self.bounds[1]:.9g}, not {_shown(value)}"
         if self.items and not ((value or self.items.may_be_empty) and all(self.items.fits(item) for item in value)):
@@ -209,7 +212,8 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
             Option(
                 "no_identity_action",
                 "",
-                "failure_action for 428 Use Identity Header, where require_identity is true. Empty: as failure_action.",
+                "failure_action for 428 Use Identity Header: calls without a usable Identity. reject needs require_identity, else "
+                "it is tag. Empty: as failure_action.",
                 _CLASS_ACTION,
                 '"reject"',
                 choices=_ACTION_OR_NONE,
@@ -301,7 +305,7 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
             Option(
                 "max_iat_age",
                 60,
-                "Seconds that a PASSporT stays fresh.",
+                "Seconds that a PASSporT stays fresh. UNSAFE, and said so, above 300.",
                 "RFC 8224 12.1, ATIS-1000074; Asterisk's name",
                 "60",
                 bounds=(1, 3600),
@@ -413,9 +417,11 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
     "numbers": (
         "How numbers are dialled here. PASSporTs carry E.164 (RFC 8224 8.3); with all of this empty, SIP has to as well.",
         (
-            Option("country_code", "", "Country code of national numbers.", "ours", '"1"'),
-            Option("national_prefix", "", "What is dialled before a national number.", "ours", '"1"'),
-            Option("international_prefix", "", "What is dialled before a country code.", "ours", '"011"'),
+            Option("country_code", "", "Country code of national numbers.", "ours", '"1"', pattern="[0-9]{0,3}"),
+            Option("national_prefix", "", "What is dialled before a national number.", "ours", '"1"', pattern="[0-9*#]{0,8}"),
+            Option(
+                "international_prefix", "", "What is dialled before a country code.", "ours", '"011"', pattern="[0-9*#]{0,8}"
+            ),
             Option(
                 "national_number_length",
                 0,
@@ -449,7 +455,8 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
             Option(
                 "max_redirects",
                 0,
-                "Redirects to follow; each target has to pass the same rules.",
+                "Redirects to follow; each target has to pass the same rules. UNSAFE, and said so, if there are any: "
+                "ATIS-1000074 has none followed.",
                 "ATIS-1000074: none are followed",
                 "0",
                 bounds=(0, 5),

@@ -27,6 +27,7 @@ from kamailio_app.tn import NumberPlan, canonical_tn
 
 DEFAULT_PATH = Path("/etc/kamailio/stirshaken.toml")
 _TRUNK_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_SAFE_UP_TO: Final[Mapping[str, Any]] = {"max_redirects": 0, "max_iat_age": 300}
 _CLASS_ACTIONS: Final = {
     403: "stale_date_action",
     428: "no_identity_action",
@@ -156,7 +157,9 @@ def _trunks(path: Path, given: Any, verification: dict[str, Any]) -> dict[str, T
                 "option_invalid", f"{path}: [{TRUNK}.{name[:80]!r}]: a trunk's name is 1 to 64 of letters, digits, _ . and -"
             )
         _check(path, f"{TRUNK}.{name}", options, known)
-        rules[name] = _treatment(verification | options)
+        # A trunk's own failure_action is for all classes that it does not name itself
+        inherited = verification | (dict.fromkeys(_CLASS_ACTIONS.values(), "") if "failure_action" in options else {})
+        rules[name] = _treatment(inherited | options)
     return rules
 
 
@@ -228,6 +231,8 @@ def _settings(path: Path, text: str, values: dict[str, dict[str, Any]], trunks: 
             check_x5u(url.replace("{name}", "name"), x5u_rules)
     except StirError as error:
         raise failure("option_invalid", f"{path}: [signing] public_cert_url: {error.detail}") from error
+    if plan.country_code and not (plan.national_number_length or plan.international_prefix):
+        raise failure("option_invalid", f"{path}: [numbers] country_code needs national_number_length, or nothing is national")
     if cache["min_cache_lifetime"] > cache["max_cache_lifetime"]:
         raise failure("option_invalid", f"{path}: [cache] min_cache_lifetime exceeds max_cache_lifetime")
     return Settings(
@@ -281,6 +286,6 @@ def _settings(path: Path, text: str, values: dict[str, dict[str, Any]], trunks: 
             f"[{section}] {name}"
             for section, options in values.items()
             for name, value in options.items()
-            if name.startswith("relax_") and value
+            if (name.startswith("relax_") and value) or value > _SAFE_UP_TO.get(name, value)
         ),
     )

@@ -294,6 +294,24 @@ def test_unsafe_choices_are_listed(tmp_path: Path) -> None:
     assert settings.fetch.private_addresses
 
 
+@pytest.mark.parametrize(
+    ("section", "name", "safe", "unsafe"), [("x5u", "max_redirects", 0, 1), ("verification", "max_iat_age", 300, 301)]
+)
+def test_values_that_are_unsafe_are_listed_too(tmp_path: Path, section: str, name: str, safe: int, unsafe: int) -> None:
+    assert read(tmp_path, f"[{section}]\n{name} = {safe}").relaxed == ()
+    assert read(tmp_path, f"[{section}]\n{name} = {unsafe}").relaxed == (f"[{section}] {name}",)
+
+
+@pytest.mark.parametrize("text", ["+1", "abc", "1 ", "0001"])
+def test_country_code_is_digits(tmp_path: Path, text: str) -> None:
+    assert "country_code is made of" in refusal(tmp_path, f'[numbers]\ncountry_code = "{text}"')
+
+
+def test_country_code_alone_would_do_nothing(tmp_path: Path) -> None:
+    assert "national_number_length" in refusal(tmp_path, '[numbers]\ncountry_code = "1"')
+    assert read(tmp_path, '[numbers]\ncountry_code = "49"\ninternational_prefix = "00"')
+
+
 def test_ports_count_for_verifying_and_fetching_alike(tmp_path: Path) -> None:
     settings = read(tmp_path, "[x5u]\nx5u_ports = [443, 8444]")
     assert settings.verification.x5u == settings.fetch.x5u
@@ -331,7 +349,7 @@ def test_trunk_has_what_it_says_and_for_the_rest_what_all_have(tmp_path: Path) -
         "carrier-a": TreatmentRules(
             FailureAction.REJECT,
             require_identity=True,
-            actions={403: FailureAction.OBSERVE, 436: FailureAction.TAG},
+            actions={436: FailureAction.TAG},  # it has a failure_action of its own
             codes=MAN,
             reason_header=False,
         ),

@@ -122,7 +122,7 @@ class Expect:
     """What has to come of the call: `answer`, `callee` and one of `token`, `log` and `said`, at least. Several `answer`s: any.
 
     `said`: regular expression -> how often it stands in the system's log since its start. `asked`: how often the
-    repository was asked for the certificates of the case's Identity headers; several: any. `reason`: the Reason header fields of
+    repository was asked for the certificates of the case's Identity headers. `reason`: the Reason header fields of
     protocol STIR in every answer but 100, in their order.
     """
 
@@ -131,7 +131,7 @@ class Expect:
     token: str | None = None
     log: dict[str, str] = field(default_factory=dict)
     said: dict[str, int] = field(default_factory=dict)
-    asked: tuple[int, ...] | None = None
+    asked: int | None = None
     reason: tuple[Reason, ...] | None = None
     callee: Callee | None = None
 

@@ -38,14 +38,13 @@ def said(expected: Mapping[str, int], log: str | None) -> Iterator[Finding]:
         yield Finding(f"said: {text}", f"{times} times", f"{got} times", got == times)
 
 
-def asked(expected: Sequence[int], calls: Sequence[Sight], urls: Sequence[str] | None) -> Finding:
+def asked(expected: int, calls: Sequence[Sight], urls: Sequence[str] | None) -> Finding:
     """How often the repository was asked for what the calls' Identity headers name. `urls`: what it was asked for."""
-    wanted = " or ".join(f"{times} times" for times in expected)
     if urls is None:
-        return Finding("repository asked", wanted, "not looked at: the repository is not the suite's", True)
+        return Finding("repository asked", f"{expected} times", "not looked at: the repository is not the suite's", True)
     named = {url for call in calls for value in all_values(call.sent, "identity") for url in _INFO.findall(value)}
     got = sum(url in named for url in urls)
-    return Finding("repository asked", wanted, f"{got} times", got in expected)
+    return Finding("repository asked", f"{expected} times", f"{got} times", got == expected)
 
 
 def overtaken(calls: Sequence[Sight], waiting: Sequence[Sight], expected: int) -> Iterator[Finding]:
