@@ -114,6 +114,7 @@ FAILURES: Final[dict[str, Failure]] = {
         UseIdentityHeader, "RFC 8224 6.2 step 1", "No Identity header of a PASSporT type that we verify.", _PEER
     ),
     # 436 Bad Identity Info
+    "info_malformed": Failure(BadIdentityInfo, "RFC 8224 6.2.2, ATIS-1000082 E7", "info is no URI in angle brackets.", _PEER),
     "x5u_refused": Failure(
         BadIdentityInfo,
         "ATIS-1000074 5.3.1",
@@ -215,6 +216,12 @@ FAILURES: Final[dict[str, Failure]] = {
     "tn_not_authorized": Failure(
         InvalidIdentityHeader, "RFC 8226 9", "The certificate does not cover the calling number.", _PEER, FAILED
     ),
+    "uri_not_authorized": Failure(
+        InvalidIdentityHeader,
+        "RFC 8226 9",
+        "Who was signed is a SIP URI; certificates speak for telephone numbers alone.",
+        "Signers sign the number; see `orig_source` and the `[numbers]` section.",
+    ),
     "claim_not_permitted": Failure(
         InvalidIdentityHeader,
         "RFC 8226 8, RFC 9118 4",
@@ -233,6 +240,12 @@ FAILURES: Final[dict[str, Failure]] = {
     ),
     "rph_mismatch": Failure(
         InvalidIdentityHeader, "RFC 8443 4.2", "Resource-Priority is not what was signed.", "Treat it as absent."
+    ),
+    "rph_not_authorized": Failure(
+        InvalidIdentityHeader,
+        "RFC 8443 4.2",
+        "Resource-Priority is signed by one who is not trusted with that.",
+        "Treat it as absent. Is the signer to be trusted? See `rph_signers`.",
     ),
     "passport_replayed": Failure(
         InvalidIdentityHeader,

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 from kamailio_app import grammar
 from kamailio_app.errors import failure
 
-MAX_FIELD_OCTETS: Final = 16384
+MAX_FIELD_OCTETS: Final = 16384  # of one value
+MAX_MERGED_OCTETS: Final = 10 * MAX_FIELD_OCTETS  # of several in one field
 _REMEMBERED_PARAMETERS: Final = 1024
 _WORTH_REMEMBERING: Final = 512
 _STRICT_PARAMETERS: Final = 3  # info, alg, ppt: none stands twice
@@ -23,6 +24,8 @@ _PARAMETER: Final = re.compile(
     rf"{grammar.LWS};{grammar.LWS}({grammar.TOKEN})"
     rf"(?:{grammar.LWS}={grammar.LWS}(?:<({grammar.URI_CHARACTERS})>|({grammar.QUOTED_STRING})|({grammar.TOKEN})))?+"
 )
+# RFC 8224 4, RFC 3261 25.1: absoluteURI
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*+:.", re.ASCII)
 # Where one value ends and the next begins: a comma outside quotes and angle brackets. What is opened and never closed
 # reaches to the end, so that no text is read twice
 _VALUE: Final = re.compile(r'(?:[^,"<]++|<[^>]*+>?|"(?:[^"\\]|\\.?)*+"?)++', re.DOTALL)
@@ -64,7 +67,7 @@ def parameter_text(parameters: IdentityParameters) -> str:
 
 def split_values(field: str) -> list[str]:
     """The values of one Identity header field. RFC 8224 4 has one per field; SIP stacks merge them with commas."""
-    if len(field) > MAX_FIELD_OCTETS:
+    if len(field) > MAX_MERGED_OCTETS:
         return [field]  # parse_identity names the failure
     if "\n" in field:
         field = grammar.FOLD.sub(" ", field)
@@ -74,7 +77,7 @@ def split_values(field: str) -> list[str]:
 
 
 def parse_identity(value: str) -> IdentityHeader:
-    """Parse one value. Errors: `identity_too_large`, `identity_malformed`, `info_missing`."""
+    """Parse one value. Errors: `identity_too_large`, `identity_malformed`, `info_missing`, `info_malformed`."""
     if len(value) > MAX_FIELD_OCTETS:
         raise failure("identity_too_large", f"{len(value)} octets")
     if "\n" in value:
@@ -119,8 +122,10 @@ def _read_parameters(text: str) -> IdentityParameters:
         if name in ("info", "alg", "ppt"):
             if name in found:
                 raise failure("identity_malformed", f"{name} twice")
-            # RFC 8224 4: info="<" absoluteURI ">"; pitfall 3: without brackets it is no info
-            if (uri is None) == (name == "info") or uri is quoted is token is None:
+            # RFC 8224 4: info="<" absoluteURI ">"; pitfall 3: without brackets it is no URI
+            if name == "info" and (uri is None or not _SCHEME.match(uri)):
+                raise failure("info_malformed", text[match.start() : match.start() + 80])
+            if name != "info" and quoted is token is None:
                 raise failure("identity_malformed", f"{name} has the wrong form")
             found[name] = uri or token or quoted[1:-1]
         position = match.end()

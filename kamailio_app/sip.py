@@ -44,6 +44,8 @@ class Party(NamedTuple):
 
 _URI_IN_NAME_ADDR: Final = re.compile(r'\s*+(?:(?:[^"<,]*+|"(?:[^"\\]|\\.)*+"\s*+)<([^<>]*+)>|([^\s<>",;]++))')
 _PHONE_CONTEXT: Final = re.compile(r"(?:^|;)phone-context=(\+[0-9\-.()]+)", re.ASCII | re.IGNORECASE)
+_DOMAIN_CONTEXT: Final = re.compile(r"(?:^|;)phone-context=", re.ASCII | re.IGNORECASE)
+_SHORTEST_GLOBAL: Final = 7
 _DIALABLE: Final = re.compile(r"\+?[0-9#*\-.()]+", re.ASCII)
 # RFC 3261 25.1: user (before its parameters), host and port; RFC 3986 2.3: what needs no escape
 _USER: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,?/]|%[0-9A-Fa-f]{2})*+", re.ASCII)
@@ -94,12 +96,19 @@ def party(uri: str, plan: NumberPlan = AS_WRITTEN) -> Party | None:
 
 
 def _number(subscriber: str, plan: NumberPlan, *, dialable: bool = False) -> Party | None:
-    """RFC 3966 3: the part before the first parameter; a global phone-context completes a local number."""
+    """RFC 3966 3: the part before the first parameter; a global phone-context completes a local number.
+
+    RFC 3966 5.1.5: one that is a domain does not, and the number is nobody's outside of it. Short codes stay what they are:
+    an IMS network says 911 in its own domain.
+    """
     digits, _, parameters = subscriber.partition(";")
     if dialable and not _DIALABLE.fullmatch(digits):
         return None
-    if parameters and digits[:1] != "+" and (context := _PHONE_CONTEXT.search(parameters)):
-        digits = context[1] + digits
+    if parameters and digits[:1] != "+":
+        if context := _PHONE_CONTEXT.search(parameters):
+            digits = context[1] + digits
+        elif len(digits) >= _SHORTEST_GLOBAL and _DOMAIN_CONTEXT.search(parameters):
+            return None
     tn = canonical_tn(digits, plan)
     return Party("tn", tn) if tn else None
 

@@ -8,7 +8,6 @@ nor for a diversion that links nothing.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,8 +21,17 @@ from kamailio_app.identity import IdentityHeader, IdentityParameters, check_stri
 from kamailio_app.passport import es256
 from kamailio_app.passport.div import DivClaims, Diversion, chain, on_the_way
 from kamailio_app.passport.extension import DIV, EXTENSIONS, RCD, RPH, ExtensionPassport, extension_passport
-from kamailio_app.passport.parties import canonical, canonical_set, is_signed
-from kamailio_app.passport.passport import MAX_JOSE_TEXT, SHAKEN, JoseHeader, Passport, jose_header, shaken_passport
+from kamailio_app.passport.parties import canonical_set, is_signed, readings
+from kamailio_app.passport.passport import (
+    MAX_JOSE_TEXT,
+    SHAKEN,
+    JoseHeader,
+    Passport,
+    jose_header,
+    jose_ppt,
+    shaken_passport,
+)
+from kamailio_app.passport.rcd import RcdClaims, check_digests
 from kamailio_app.passport.rph import RphClaims, check_rph, resource_priorities
 from kamailio_app.sti_as import check_date
 from kamailio_app.tn import AS_WRITTEN, NumberPlan
@@ -37,7 +45,8 @@ _SUPPORTED: Final = frozenset({SHAKEN, *EXTENSIONS})
 @dataclass(frozen=True, slots=True)
 class VerificationRules:
     """Ages in seconds. `ignore_sip_date_header`: in full form a fresh iat stands for Date (RFC 8224 6.2 step 4).
-    `strict_parameters`: alg and ppt have to be there, and nothing but info beside them.
+    `strict_parameters`: alg and ppt have to be there, and nothing but info beside them. `rph_signers`: service provider codes
+    that may sign Resource-Priority (RFC 8443 4.2).
     """
 
     max_iat_age: int = 60
@@ -49,6 +58,7 @@ class VerificationRules:
     plan: NumberPlan = AS_WRITTEN
     x5u: X5uRules = DEFAULT_RULES
     strict_parameters: bool = False
+    rph_signers: frozenset[str] = frozenset()
 
 
 _DEFAULT_RULES: Final = VerificationRules()
@@ -57,8 +67,8 @@ _DEFAULT_RULES: Final = VerificationRules()
 class Examined(NamedTuple):
     """One header after the first step: a PASSporT that awaits its credential, or why there is none to await.
 
-    `subject` is whom the credential has to cover. `direct` says that the called identity is among the signed ones; where it
-    is not, a chain of div PASSporTs has to lead there.
+    `subject` is whom the credential has to cover, a number. `direct` says that the called identity is among the signed ones;
+    where it is not, a chain of div PASSporTs has to lead there.
     """
 
     passport: Passport | None = None
@@ -87,6 +97,7 @@ class Connections(NamedTuple):
     diversions: Mapping[int, Diversion]
     starts: Mapping[int, Start]
     resource_priorities: tuple[str, ...]  # what the request has
+    rph_signers: frozenset[str]
 
 
 class Examination(NamedTuple):
@@ -132,22 +143,31 @@ def examine(request: sip.Request, rules: VerificationRules = _DEFAULT_RULES, *, 
             claims = passport.claims
             _check_freshness(claims.iat, request, rules, now)
             # As every honest signer sends it: nothing to canonicalise
-            if claims.orig != orig:
-                _check_orig(claims.orig, orig, rules.plan)
+            subject = claims.orig if claims.orig == orig else _check_orig(claims.orig, orig, rules.plan)
+            if subject.kind != "tn":
+                raise _not_authorized(subject)
             if dest in claims.dest or is_signed(dest, claims.dest, rules.plan):
-                headers.append(Examined(passport, None, orig))
+                headers.append(Examined(passport, None, subject))
                 needed[jose.x5u] = None
             else:
                 ordinary = False
-                headers.append(Examined(passport, None, orig, direct=False))
+                headers.append(Examined(passport, None, subject, direct=False))
         except StirError as error:
-            ppt = identity.parameters.ppt if identity else None
-            if ppt in EXTENSIONS:
+            ppt = _said_type(value, identity)
+            if ppt != SHAKEN:
                 ordinary = False
-            headers.append(Examined(passport, error, orig, ppt if ppt in EXTENSIONS else SHAKEN))
+            headers.append(Examined(passport, error, None, ppt))
     if ordinary:
         return Examination(tuple(headers), tuple(needed), orig)
-    return _connect(headers, request, rules.plan, orig, dest)
+    return _connect(headers, request, rules, orig, dest)
+
+
+def _said_type(value: str, identity: IdentityHeader | None) -> str:
+    """What a header that failed would have been, as its ppt parameter says, or else its PASSporT; shaken where neither does."""
+    ppt = identity.parameters.ppt if identity else None
+    if ppt is None:
+        ppt = jose_ppt((identity.digest if identity else value.strip(" \t")).partition(".")[0])
+    return ppt if ppt in EXTENSIONS else SHAKEN
 
 
 def _examine_extension(
@@ -162,35 +182,42 @@ def _examine_extension(
 ) -> Examined:
     """The same steps for a PASSporT of another type, and those of its own."""
     passport: ExtensionPassport | None = None
-    subject, direct, ppt = orig, True, jose.ppt or ""
+    subject: sip.Party | None = None
+    direct, ppt = True, jose.ppt or ""
     try:
         passport = extension_passport(digest, jose)
         claims = passport.claims
         _check_freshness(claims.iat, request, rules, now)
         # RFC 8946 4.2: orig is the same in all of a chain
-        _check_orig(claims.orig, orig, rules.plan)
+        subject = _check_orig(claims.orig, orig, rules.plan)
         if isinstance(claims, DivClaims):
             # RFC 8946 4.2: who diverted the call is whom the credential covers, not the caller
-            subject = canonical(claims.div, rules.plan)
+            subject = next(iter(readings(claims.div, rules.plan)), None)
             if subject is None:
                 raise failure("div_mismatch", f"{claims.div.value} names nobody")
         else:
             direct = is_signed(dest, claims.dest, rules.plan)
+        if subject.kind != "tn":
+            raise _not_authorized(subject)
         if isinstance(claims, RphClaims):
             check_rph(claims, request.resource_priority, request.priority)
+            if not rules.rph_signers:
+                raise failure("rph_not_authorized", "nobody is")
         return Examined(None, None, subject, ppt, passport, direct)
     except StirError as error:
         return Examined(None, error, subject, ppt, passport)
 
 
 def _connect(
-    headers: list[Examined], request: sip.Request, plan: NumberPlan, caller: sip.Party | None, dest: sip.Party | None
+    headers: list[Examined],
+    request: sip.Request,
+    rules: VerificationRules,
+    caller: sip.Party | None,
+    dest: sip.Party | None,
 ) -> Examination:
     """RFC 8946 4.2: link diversions to what they divert. What cannot link needs no credential, and fails here."""
-    diversions: dict[int, Diversion] = {}
-    for number, header in enumerate(headers):
-        if header.extension and not header.error and isinstance(header.extension.claims, DivClaims) and header.subject:
-            diversions[number] = Diversion(header.subject, canonical_set(header.extension.claims.dest, plan))
+    plan = rules.plan
+    diversions = _diversions(headers, plan)
     # The Request-URI is where the last diversion leads; a network may have put that into To as well
     target = sip.party(request.request_uri, plan) if diversions else None
     starts: dict[int, Start] = {}
@@ -212,8 +239,33 @@ def _connect(
         if number not in linked:
             headers[number] = headers[number]._replace(error=failure("div_mismatch", "it links nothing"))
     present = {number: diversions[number] for number in linked}
-    connections = Connections(present, starts, tuple(resource_priorities(request.resource_priority)))
+    priorities = tuple(resource_priorities(request.resource_priority))
+    connections = Connections(present, starts, priorities, rules.rph_signers)
     return Examination(tuple(headers), _needed(headers, linked), caller, connections)
+
+
+def _diversions(headers: list[Examined], plan: NumberPlan) -> dict[int, Diversion]:
+    """The diversions among the headers, by their number. Who diverted is meant as some other PASSporT has it."""
+    claims = {
+        number: header.extension.claims
+        for number, header in enumerate(headers)
+        if header.extension and not header.error and isinstance(header.extension.claims, DivClaims)
+    }
+    if not claims:
+        return {}
+    dests = [
+        canonical_set(passport.claims.dest, plan)
+        for header in headers
+        if (passport := header.passport or header.extension) and not header.error
+    ]
+    named = frozenset[sip.Party]().union(*dests)
+    diversions: dict[int, Diversion] = {}
+    for number, own in claims.items():
+        meant = readings(own.div, plan)
+        div = next((one for one in meant if one in named), meant[0])
+        headers[number] = headers[number]._replace(subject=div)
+        diversions[number] = Diversion(div, canonical_set(own.dest, plan))
+    return diversions
 
 
 def _misaddressed(signed: tuple[sip.Party, ...], dest: sip.Party | None, headers: list[Examined]) -> StirError:
@@ -239,8 +291,9 @@ def _needed(headers: list[Examined], linked: Iterable[int]) -> tuple[str, ...]:
 def conclude(examination: Examination, credentials: Mapping[str, Credential | StirError], *, now: float) -> Verification:
     """The second step. `credentials` has an entry for every URL in `needed`: the credential, or why it cannot be had."""
     if examination.connections is not None:
-        verdicts = [_conclude(header, credentials, now) for header in examination.headers]
-        return _conclude_all(verdicts, examination.connections)
+        connections = examination.connections
+        verdicts = [_conclude_any(header, connections, credentials, now) for header in examination.headers]
+        return _conclude_all(verdicts, connections)
     if len(examination.headers) == 1:
         verdict = _conclude(examination.headers[0], credentials, now)
         verification = Verification(verdict, (verdict,))
@@ -292,18 +345,40 @@ def _conclude(header: Examined, credentials: Mapping[str, Credential | StirError
     return Verdict(_signature_error(signed, subject.value, credential, now), passport, credential, ppt, extension)
 
 
-def replay_key(verdict: Verdict) -> str | None:
-    """What stays the same if a valid shaken PASSporT is sent again, as a short text; None if it is not valid (RFC 8224 12.1).
+def _conclude_any(
+    header: Examined, connections: Connections, credentials: Mapping[str, Credential | StirError], now: float
+) -> Verdict:
+    """`_conclude`, and what only PASSporTs of other types have."""
+    verdict = _conclude(header, credentials, now)
+    extension, credential = verdict.extension, verdict.credential
+    if extension is None or credential is None or not verdict.valid:
+        return verdict
+    claims = extension.claims
+    if isinstance(claims, RphClaims) and connections.rph_signers.isdisjoint(credential.tnauthlist.spcs):
+        error = failure("rph_not_authorized", ",".join(credential.tnauthlist.spcs))
+        return verdict._replace(error=error)
+    if isinstance(claims, RcdClaims):
+        # Digests cost what their signer chose; by now it is known who that is
+        try:
+            checked = claims._replace(rcd=check_digests(claims.rcd, extension.members))
+        except StirError as error:
+            return verdict._replace(error=error)
+        return verdict._replace(extension=extension._replace(claims=checked))
+    return verdict
 
-    Not the signature: (r, n-s) is another one over the same octets. The certificate may be renewed, the provider stays.
+
+def replay_keys(verification: Verification) -> tuple[str, ...]:
+    """A short text for each valid shaken PASSporT of the call, which is the same if it is sent again (RFC 8224 12.1).
+
+    It is made of what was signed, and not of the signature: (r, n-s) is another one over the same octets.
     """
-    passport, credential = verdict.passport, verdict.credential
-    if verdict.error is not None or passport is None or credential is None:
-        return None
-    claims = passport.claims
-    issuer = list(credential.tnauthlist.spcs) or credential.fingerprint
-    parts = [issuer, claims.origid, claims.orig, sorted(claims.dest), claims.iat]
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+    return tuple(
+        [
+            hashlib.blake2b(verdict.passport.signing_input, digest_size=16).hexdigest()
+            for verdict in verification.verdicts
+            if verdict.valid and verdict.passport is not None
+        ]
+    )
 
 
 @lru_cache(maxsize=_REMEMBERED_HEADERS)
@@ -343,10 +418,16 @@ def _check_freshness(iat: int, request: sip.Request, rules: VerificationRules, n
         check_date(request.date, rules.max_date_header_age, now)
 
 
-def _check_orig(signed: sip.Party, orig: sip.Party | None, plan: NumberPlan) -> None:
+def _check_orig(signed: sip.Party, orig: sip.Party | None, plan: NumberPlan) -> sip.Party:
     """RFC 8224 6.2 step 5: the caller that SIP shows is the one that was signed, in canonical form on both sides."""
-    if orig is None or (signed != orig and canonical(signed, plan) != orig):
+    if orig is None or (signed != orig and orig not in readings(signed, plan)):
         raise failure("orig_mismatch", f"signed {signed.value}, SIP has {orig.value if orig else 'none'}")
+    return orig
+
+
+def _not_authorized(subject: sip.Party) -> StirError:
+    """RFC 8226 9: a TNAuthList gives authority over numbers, and over nothing else."""
+    return failure("uri_not_authorized", subject.value)
 
 
 def _signature_error(
@@ -354,7 +435,8 @@ def _signature_error(
 ) -> StirError | None:
     """RFC 8224 6.2 steps 4 and 5: the credential is valid now and at iat, covers the subject, and made this signature."""
     iat = passport.claims.iat
-    if max(now, iat) >= credential.not_after:
+    # RFC 5280 4.1.2.5: through notAfter, inclusive
+    if max(now, iat) > credential.not_after:
         return failure("credential_expired")
     if min(now, iat) < credential.not_before:
         return failure("credential_not_yet_valid")

@@ -14,7 +14,7 @@ from kamailio_app.passport.encoding import to_base64url
 from kamailio_app.passport.extension import EXTENSIONS, RCD, RPH, ExtensionPassport
 from kamailio_app.passport.passport import SHAKEN, Passport
 from kamailio_app.passport.rcd import CLAIMS as RCD_CLAIMS
-from kamailio_app.passport.rcd import RcdClaims, RichCallData, rich_call_data
+from kamailio_app.passport.rcd import RcdClaims, RichCallData, check_digests, rich_call_data
 from kamailio_app.passport.rph import RphClaims
 
 
@@ -33,6 +33,12 @@ class Verdict(NamedTuple):
     @property
     def valid(self) -> bool:
         return self.error is None
+
+    @property
+    def x5u(self) -> str:
+        """Where the certificate is; empty if that was not learnt."""
+        passport = self.passport or self.extension
+        return passport.header.x5u if passport else ""
 
     @property
     def compact(self) -> str:
@@ -113,7 +119,7 @@ def with_rcd(verification: Verification) -> Verification:
         return verification
     if passport.members is not None and any(name in passport.members for name in RCD_CLAIMS):
         try:
-            return verification._replace(rcd=rich_call_data(passport.members))
+            return verification._replace(rcd=check_digests(rich_call_data(passport.members), passport.members))
         except StirError as error:
             return verification._replace(rcd_error=error)
     verdicts = [verdict for verdict in verification.verdicts if verdict.ppt == RCD]

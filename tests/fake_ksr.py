@@ -271,6 +271,7 @@ class FakeKsr:
             "stirshaken": Table(initval=0),
             "stirshaken_credentials": Table(),
             "stirshaken_parked": Table(autoexpire=60),
+            "stirshaken_fetched": Table(autoexpire=60),
             "stirshaken_seen": Table(autoexpire=120),
         }
         self.queue: list[tuple[str, str, str]] = []

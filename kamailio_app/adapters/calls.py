@@ -172,10 +172,12 @@ class Calls:
         return _Trunk(name, rules or settings.treatment)
 
     def _replayed(self, verification: Verification) -> bool:
-        """RFC 8224 12.1: did this PASSporT come before, as long as it is fresh? One that is not valid says nothing."""
-        key = sti_vs.replay_key(verification.verdict)
+        """RFC 8224 12.1: did any PASSporT of the call come before, while it was fresh? What is not valid says nothing."""
         rules = self.service.settings.verification
-        return key is not None and self.port.seen_before(key, rules.max_iat_age + rules.max_iat_future)
+        fresh = rules.max_iat_age + rules.max_iat_future
+        # Each is asked about, for that remembers it: also what stands behind one that came before
+        seen = [self.port.seen_before(key, fresh) for key in sti_vs.replay_keys(verification)]
+        return any(seen)
 
     def _publish(self, results: Mapping[str, str | int], more: Mapping[str, str | int]) -> None:
         """Show results. Script variables outlive their call: `more` is shown if it is not what they hold."""

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Literal
 from zlib import crc32
@@ -33,6 +34,7 @@ from kamailio_app.sip import Request
 CONTROL: Final = "stirshaken"
 CREDENTIALS: Final = "stirshaken_credentials"
 PARKED: Final = "stirshaken_parked"
+FETCHED: Final = "stirshaken_fetched"
 SEEN: Final = "stirshaken_seen"
 RESUME_GROUP: Final = "stirshaken"
 SETTINGS_VARIABLE: Final = "STIRSHAKEN_SETTINGS"
@@ -56,7 +58,9 @@ _STRIPPED: Final = "$avp(stir_stripped)"
 _FROM: Final = "$avp(stir_from)"
 _PARKED_URLS: Final = "$avp(stir_parked)"
 _TRUNK: Final = "$avp(stir_trunk)"
+_TASK: Final = "$async(data)"
 _REASON: Final = "$avp(stir_reason)"
+_LONGER: Final = 5
 _LISTEN: Final = 1.0  # seconds that the keeper waits for the fetch process at a time
 # Script variables outlive their call: after an error they must not speak of an earlier one
 _INTERNAL_ERROR: Final[Mapping[str, str | int]] = {
@@ -83,6 +87,8 @@ class KamailioPort:
     def __init__(self) -> None:
         self.epoch = 0
         self.places = 4096
+        self.just_now = 10  # seconds that a call may wait, and some
+        self._secret = os.urandom(16)  # before the fork: the same in all processes
 
     def request(self) -> Request:
         pv, header = KSR.pv.get, KSR.hdr.get_idx
@@ -132,9 +138,10 @@ class KamailioPort:
             # sl_send_reply takes a code from an integer only
             (KSR.pv.seti if type(value) is int else KSR.pv.sets)(_RESULTS[name], value)
         if reason := results.get("reason"):
-            # For the responses that Kamailio makes itself, and by STIR_REPLY for those that it passes on
-            KSR.hdr.append_to_reply(reason)
+            # STIR_REPLY says it in the responses that are passed on; a refusal says it now, no other may: that could be a 100
             KSR.pv.sets(_REASON, reason)
+            if results.get("code"):
+                KSR.hdr.append_to_reply(reason)
 
     def log(self, level: Level, text: str) -> None:
         getattr(KSR, level)(f"stirshaken: {text}\n")
@@ -166,17 +173,23 @@ class KamailioPort:
     # `SharedTable`
     def get(self, key: str) -> str | None:
         value = KSR.htable.sht_get(CREDENTIALS, self._place(key))
-        if not isinstance(value, str):
-            return None
-        owner, _, text = value.partition(" ")
-        return text if owner == key else None
+        if isinstance(value, str):
+            owner, _, text = value.partition(" ")
+            if owner == key:
+                return text
+        # Another came to its place: calls that wait for it just now find it here
+        text = KSR.htable.sht_get(FETCHED, key)
+        return text if isinstance(text, str) else None
 
     def put(self, key: str, value: str, lifetime: int) -> None:
         KSR.htable.sht_setxs(CREDENTIALS, self._place(key), f"{key} {value}", lifetime)
+        KSR.htable.sht_setxs(FETCHED, key, value, min(lifetime, self.just_now))
 
     def _place(self, url: str) -> str:
         """Where a URL's entry lies. Strangers choose URLs: so many places and no more, and whoever comes last has it."""
-        return str(crc32(url.encode("utf-8", "replace")) % self.places)
+        key = url.encode("utf-8", "replace")
+        # With a secret, or a stranger could compute a URL that always takes another's place
+        return str(int.from_bytes(blake2b(key, digest_size=8, key=self._secret).digest()) % self.places)
 
 
 def _asserted(values: Sequence[str]) -> str:
@@ -274,7 +287,7 @@ class Stirshaken:
     def __init__(self, settings: Path) -> None:
         self.port = KamailioPort()
         self.service = Service(settings, self.port)
-        self.port.places = self.service.settings.max_shared_certificates
+        self._arrange()
         self.calls = Calls(self.service, self.port)
         self.epoch = 0
         self.resume_route = "STIR_RESUME"
@@ -282,6 +295,11 @@ class Stirshaken:
         self._fetched = ""
         self._keeper: Keeper | None = None
         self._told = ""
+
+    def _arrange(self) -> None:
+        settings = self.service.settings
+        self.port.places = settings.max_shared_certificates
+        self.port.just_now = int(settings.call_time_budget) + _LONGER
 
     def child_init(self, rank: int) -> int:
         """Kamailio calls this in every process after the fork."""
@@ -337,7 +355,8 @@ class Stirshaken:
         if not self.parking.park(urls, transaction, self.calls.park_ms) or self.service.credentials.order([urls]):
             return 1
         self.parking.forget_order(urls)
-        self.parking.unpark(urls, transaction)
+        if not self.parking.unpark(urls, transaction):
+            return 1  # an earlier order was answered meanwhile, and whoever took the answer resumes it
         self.port.log("err", f"fetch queue full: token=x5u_timeout x5u={printable(urls)}")
         return REJECT
 
@@ -349,15 +368,19 @@ class Stirshaken:
 
     @entry(REJECT)
     def stir_fetched(self, urls: str) -> int:
-        """In a process of the group "stirshaken": these were fetched; `stir_next` names the calls that wait for them: 1."""
-        self._fetched = urls
+        """In a process of the group "stirshaken": these were fetched; `stir_next` names the calls that wait for them: 1.
+
+        Native scripts give no argument: four long URLs do not fit into one.
+        """
+        self._fetched = urls or _pv(_TASK)
         return 1
 
     @entry(REJECT)
     def stir_next(self, _argument: str) -> int:
         """1 and the next call to resume in $var(stir_index) and $var(stir_label); -1 if there is none."""
-        claimed = self.parking.claim(self._fetched)
+        claimed = self.parking.claim(self._fetched) if self._fetched else None
         if claimed is None:
+            self._fetched = ""
             return REJECT
         KSR.pv.seti("$var(stir_index)", claimed[0])
         KSR.pv.seti("$var(stir_label)", claimed[1])
@@ -430,7 +453,7 @@ class Stirshaken:
                 self.service.orders.ring()
         finally:
             self.epoch = epoch
-            self.port.places = self.service.settings.max_shared_certificates
+            self._arrange()
             KSR.htable.sht_unlock(CONTROL, "reload")
 
     def _reload_first(self) -> None:
@@ -483,7 +506,7 @@ def handler() -> Stirshaken:
     """
     global _handler  # noqa: PLW0603 - Kamailio re-imports the script, not this module
     if _handler is None:
-        path = Path(os.environ.get(SETTINGS_VARIABLE, DEFAULT_PATH))
+        path = Path(os.environ.get(SETTINGS_VARIABLE, DEFAULT_PATH)).absolute()  # the fetch process runs elsewhere
         try:
             _handler = Stirshaken(path)
         except StirError as error:

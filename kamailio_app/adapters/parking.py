@@ -1,6 +1,7 @@
-"""Which calls wait for which credentials: one text per set of URLs, in a table that all processes share.
+"""Which calls wait for which credentials, in a table that all processes share: by set of URLs, until when a fetch is ordered,
+and who waits, in several places, so that thousands who wait for the same are not one long text.
 
-The text is "ORDERED_UNTIL INDEX:LABEL:DEADLINE ...", times in milliseconds. A call parks with the moment at which its own timer
+A text is "ORDERED_UNTIL INDEX:LABEL:DEADLINE ...", times in milliseconds. A call parks with the moment at which its own timer
 will fire; after that the timer resumes it, and nobody else may: a transaction that is continued twice is leaked.
 """
 
@@ -11,9 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from zlib import crc32
 
 # A call whose timer fires so soon is left to it: the credential is at hand by then, and two must not resume it
 _MARGIN_MS: Final = 300
+_PLACES: Final = 16
 # An operator may have touched the table, a script may have parked anything: what is not ours is not there
 _ORDERED: Final = re.compile(r"[0-9]{1,15}")
 _WAITING: Final = re.compile(r"-?[0-9]{1,10}:-?[0-9]{1,10}:[0-9]{1,15}")
@@ -30,17 +33,20 @@ class Parking:
     def park(self, urls: str, transaction: str, wait_ms: int) -> bool:
         """Put a suspended call down. True if a fetch is to be ordered: nobody has, or whoever did was not heard of again."""
         now = self._now()
-        with self._entry(urls) as entry:
+        with self._entry(_place(urls, transaction)) as entry:
             entry.waiting.append(f"{transaction}:{now + wait_ms}")
+        with self._entry(urls) as entry:
             if entry.ordered_until > now:
                 return False
             entry.ordered_until = now + wait_ms
             return True
 
-    def unpark(self, urls: str, transaction: str) -> None:
-        """Take a call away whose timer resumes it."""
-        with self._entry(urls) as entry:
-            entry.waiting = [waiting for waiting in entry.waiting if not waiting.startswith(f"{transaction}:")]
+    def unpark(self, urls: str, transaction: str) -> bool:
+        """Take a call away whose timer resumes it. False: somebody else has claimed it already, and resumes it."""
+        with self._entry(_place(urls, transaction)) as entry:
+            before = entry.waiting
+            entry.waiting = [waiting for waiting in before if not waiting.startswith(f"{transaction}:")]
+            return entry.waiting != before
 
     def forget_order(self, urls: str) -> None:
         """No fetch is under way any more: the next call to park orders one."""
@@ -49,18 +55,22 @@ class Parking:
 
     def anybody(self, urls: str) -> bool:
         """Is there a call that a fetch would help?"""
-        with self._entry(urls) as entry:
-            return bool(entry.waiting)
+        for place in _places(urls):
+            with self._entry(place) as entry:
+                if entry.waiting:
+                    return True
+        return False
 
     def claim(self, urls: str) -> tuple[int, int] | None:
         """Index and label of a call that the claimer alone has to resume now; None if there is none."""
         soonest = self._now() + _MARGIN_MS
-        with self._entry(urls) as entry:
-            for waiting in entry.waiting:
-                index, label, deadline = waiting.split(":")
-                if int(deadline) > soonest:
-                    entry.waiting.remove(waiting)
-                    return int(index), int(label)
+        for place in _places(urls):
+            with self._entry(place) as entry:
+                for waiting in entry.waiting:
+                    index, label, deadline = waiting.split(":")
+                    if int(deadline) > soonest:
+                        entry.waiting.remove(waiting)
+                        return int(index), int(label)
         return None
 
     def _now(self) -> int:
@@ -80,6 +90,15 @@ class Parking:
                 table.sht_rm(self._name, urls)
         finally:
             table.sht_unlock(self._name, urls)
+
+
+def _places(urls: str) -> list[str]:
+    return [f"{number} {urls}" for number in range(_PLACES)]
+
+
+def _place(urls: str, transaction: str) -> str:
+    """One of `_places`."""
+    return f"{crc32(transaction.encode()) % _PLACES} {urls}"
 
 
 class _Entry:

@@ -8,20 +8,21 @@ Claims are a PASSporT's: `Credential.constraints.check`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
 from kamailio_app.credentials import constraints, profile, tnauthlist
-from kamailio_app.credentials.certificate import MALFORMED, parse_chain
+from kamailio_app.credentials.certificate import MALFORMED, MAX_CHAIN, is_ca, parse_chain
 from kamailio_app.credentials.constraints import ClaimConstraints
 from kamailio_app.credentials.names import identifier, issuer_key
 from kamailio_app.credentials.tnauthlist import TNAuthList
@@ -40,12 +41,15 @@ _CA_POLICY: Final = (
     .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _check_issuer_usage)
     .may_be_present(x509.CertificatePolicies, Criticality.AGNOSTIC, None)
 )
+_MAX_KEPT: Final = 16384  # octets
 _SIGNER_POLICY: Final = ExtensionPolicy.permit_all().may_be_present(x509.CertificatePolicies, Criticality.AGNOSTIC, None)
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A signer's certificate that chains to a trust anchor. Times in seconds since 1970, the whole chain's window."""
+    """A signer's certificate that chains to a trust anchor. Times in seconds since 1970, the whole chain's window: the first
+    second in which it is valid, and the first in which it is not any more.
+    """
 
     public_key: EllipticCurvePublicKey = field(repr=False)
     tnauthlist: TNAuthList
@@ -53,7 +57,7 @@ class Credential:
     not_after: int
     fingerprint: str  # SHA-256 of the DER, hexadecimal
     path_pem: str = field(default="", repr=False)  # the path's certificates without the anchor, unless it is the signer itself
-    identifiers: tuple[str, ...] = ()  # of the same certificates, as `Revocations.revoked` has them
+    identifiers: tuple[str, ...] = ()  # of all whose issuer could revoke them, as `Revocations.revoked` has them
     anchor: str = ""  # SHA-256 of the anchor's DER, hexadecimal
     constraints: ClaimConstraints | None = None  # of all certificates of the path together
     findings: tuple[str, ...] = ()  # what breaks the profile of ATIS-1000080: "CLAUSE: words"
@@ -87,8 +91,18 @@ class TrustAnchors:
             raise failure("credential_untrusted", str(error)) from error
 
 
-def validate(octets: bytes, anchors: TrustAnchors, now: float, *, strict: bool = False) -> Credential:
+def validate(
+    octets: bytes,
+    anchors: TrustAnchors,
+    now: float,
+    *,
+    strict: bool = False,
+    revoked: Callable[[str], bool] | None = None,
+) -> Credential:
     """The credential in what an x5u URL holds, validated at `now`; `strict`: nothing but the profile of ATIS-1000080.
+
+    `revoked` tells of an identifier whether it is; a path without such an issuer goes before one with. Where there is none it is
+    `check_revocation`'s business.
 
     Errors: `credential_malformed`, `credential_expired`, `credential_not_yet_valid`, `credential_key_unsupported`,
     `credential_usage_forbidden`, `tnauthlist_missing`, `tnauthlist_malformed`, `credential_untrusted`,
@@ -107,12 +121,61 @@ def validate(octets: bytes, anchors: TrustAnchors, now: float, *, strict: bool =
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if revoked is not None:
+                chain = _unrevoked(chain, intermediates, revoked, anchors, now)
             credential = _credential(key, authority, chain)
     except MALFORMED as error:  # a name or an extension that the path did not need
         raise failure("credential_malformed", str(error)) from error
     if strict and credential.findings:
         raise failure("credential_profile", "; ".join(credential.findings))
     return credential
+
+
+def _unrevoked(
+    chain: list[x509.Certificate],
+    intermediates: Sequence[x509.Certificate],
+    revoked: Callable[[str], bool],
+    anchors: TrustAnchors,
+    now: float,
+) -> list[x509.Certificate]:
+    """The same path, or another by fewer intermediates: a CA with two certificates for its key loses one of them at a time."""
+    best, left = chain, list(intermediates)
+    while bad := [certificate for certificate in chain[1:] if certificate in left and revoked(_identifier(certificate))]:
+        left = [certificate for certificate in left if certificate not in bad]
+        try:
+            chain = anchors.path(chain[0], left, now)
+        except UnsupportedCredential:
+            return best
+    return chain
+
+
+def kept_pem(octets: bytes, credential: Credential) -> str:
+    """What is worth keeping of the octets that the credential was read from: its path, and other certificates of the same CAs,
+    should one of the path be revoked. A stranger's file may hold much more.
+    """
+    path = parse_chain(credential.path_pem.encode())
+    kept, pem = list(path), credential.path_pem
+    spare = [certificate for certificate in parse_chain(octets) if certificate not in path and is_ca(certificate)]
+    # An issuer of an issuer may stand before it
+    for certificate in [*spare, *spare]:
+        more = certificate.public_bytes(Encoding.PEM).decode("ascii")
+        if (
+            certificate not in kept
+            and len(kept) < MAX_CHAIN
+            and len(pem) + len(more) <= _MAX_KEPT
+            and any(_issued(certificate, each) for each in kept)
+        ):
+            kept.append(certificate)
+            pem += more
+    return pem
+
+
+def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+        return not _self_issued(issuer)  # which is trusted as an anchor, or not at all
+    except (InvalidSignature, *MALFORMED):
+        return False
 
 
 def _credential(key: EllipticCurvePublicKey, authority: TNAuthList, chain: Sequence[x509.Certificate]) -> Credential:
@@ -122,14 +185,24 @@ def _credential(key: EllipticCurvePublicKey, authority: TNAuthList, chain: Seque
         public_key=key,
         tnauthlist=authority,
         not_before=int(max(certificate.not_valid_before_utc.timestamp() for certificate in chain)),
-        not_after=int(min(certificate.not_valid_after_utc.timestamp() for certificate in chain)),
+        # RFC 5280 4.1.2.5: notAfter is the last second in which it is valid
+        not_after=int(min(certificate.not_valid_after_utc.timestamp() for certificate in chain)) + 1,
         fingerprint=chain[0].fingerprint(SHA256()).hex(),
         path_pem="".join(certificate.public_bytes(Encoding.PEM).decode("ascii") for certificate in held),
-        identifiers=tuple(identifier(issuer_key(certificate.issuer), certificate.serial_number) for certificate in held),
+        identifiers=tuple(map(_identifier, held if _self_issued(chain[-1]) else dict.fromkeys((*held, chain[-1])))),
         anchor=chain[-1].fingerprint(SHA256()).hex(),
         constraints=constraints.of_certificates(chain),
         findings=profile.findings(chain),
     )
+
+
+def _identifier(certificate: x509.Certificate) -> str:
+    return identifier(issuer_key(certificate.issuer), certificate.serial_number)
+
+
+def _self_issued(certificate: x509.Certificate) -> bool:
+    """RFC 5280 6.1: a root, which nobody but its operators can withdraw."""
+    return issuer_key(certificate.issuer) == issuer_key(certificate.subject)
 
 
 def _check_delegation(authority: TNAuthList, chain: Sequence[x509.Certificate]) -> None:
@@ -159,7 +232,8 @@ def check_validity(certificate: x509.Certificate, now: float) -> None:
         not_before, not_after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except ValueError as error:  # year 0
         raise failure("credential_malformed", str(error)) from error
-    if now >= not_after.timestamp():
+    # RFC 5280 4.1.2.5: notAfter is the last second in which it is valid
+    if int(now) > not_after.timestamp():
         raise failure("credential_expired", f"{not_after:%F %T}Z")
     if now < not_before.timestamp():
         raise failure("credential_not_yet_valid", f"{not_before:%F %T}Z")

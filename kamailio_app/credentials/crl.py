@@ -176,14 +176,30 @@ def _number(crl: x509.CertificateRevocationList) -> int:
 
 
 def _check_scope(crl: x509.CertificateRevocationList) -> None:
-    """RFC 5280 5.2.5: a full list, indirect or not, for whatever certificates. Errors: `crl_malformed`."""
+    """RFC 5280 5.2.5: a full list, indirect or not: what a part of it does not name may be revoked all the same.
+
+    Errors: `crl_malformed`.
+    """
     for extension in crl.extensions:
         if extension.oid == x509.DeltaCRLIndicator.oid:
             raise failure("crl_malformed", "a delta CRL")
         if extension.critical and extension.oid not in _UNDERSTOOD:
             raise failure("crl_malformed", f"critical extension {extension.oid.dotted_string}")
-        if isinstance(extension.value, x509.IssuingDistributionPoint) and extension.value.only_contains_attribute_certs:
-            raise failure("crl_malformed", "a list of attribute certificates")
+        if isinstance(extension.value, x509.IssuingDistributionPoint) and _is_part(extension.value):
+            raise failure("crl_malformed", "a list of some certificates or reasons only")
+
+
+def _is_part(point: x509.IssuingDistributionPoint) -> bool:
+    """By what it holds; or, where it is a CA's own, by which of its certificates name this distribution point. The STI-PA's has
+    one for all CAs.
+    """
+    return (
+        point.only_contains_ca_certs
+        or point.only_contains_user_certs
+        or point.only_contains_attribute_certs
+        or point.only_some_reasons is not None
+        or (not point.indirect_crl and (point.full_name is not None or point.relative_name is not None))
+    )
 
 
 def _check_time(head: Revocations, now: float, former: Revocations | None) -> None:

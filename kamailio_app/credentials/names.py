@@ -18,9 +18,11 @@ def issuer_key(name: x509.Name) -> str:
     RFC 5280 7.1: case, runs of spaces and the string type do not count. DEVIATION: neither does the order of the attributes,
     in which published CRLs and the certificates that point to them differ.
     """
-    attributes = sorted(f"{attribute.oid.dotted_string}={_folded(attribute.value)}" for attribute in name)
     digest = Hash(SHA256())
-    digest.update("\0".join(attributes).encode("utf-8", "surrogatepass"))
+    for attribute in sorted(f"{attribute.oid.dotted_string}{_folded(attribute.value)}" for attribute in name):
+        octets = attribute.encode("utf-8", "surrogatepass")
+        # With its length: no value can look like two attributes
+        digest.update(len(octets).to_bytes(8, "big") + octets)
     return digest.finalize()[:16].hex()
 
 
@@ -28,7 +30,7 @@ def _folded(value: str | bytes) -> str:
     if isinstance(value, bytes):  # a BIT STRING
         return f"#{value.hex()}"
     # RFC 4518 2, in what matters: compatible characters, case, spaces
-    return _SPACE.sub(" ", unicodedata.normalize("NFKC", value).casefold()).strip()
+    return "=" + _SPACE.sub(" ", unicodedata.normalize("NFKC", value).casefold()).strip()
 
 
 def identifier(issuer: str, serial: int) -> str:

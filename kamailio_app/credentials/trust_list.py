@@ -21,21 +21,25 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from kamailio_app.credentials import tnauthlist
 from kamailio_app.credentials.certificate import MALFORMED, is_ca, parse_chain
 from kamailio_app.credentials.credential import TrustAnchors
 from kamailio_app.errors import UnsupportedCredential, failure
 from kamailio_app.grammar import one_line
 
 MAX_CERTIFICATES: Final = 1000
-# The list's name in the payload (United States and France, France's other lists) and, as text, in the STI-PA's answer
-_LISTS: Final = ("trustList", "certList", "caList")
+# The roots in the payload. France's other lists have certList instead, of certificates that are nobody's anchors
+_ROOTS: Final = "trustList"
+_ANSWERS: Final = ("caList", "trustList")  # the list as text in the STI-PA's answer
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 _MAX_INTEGER: Final = 1 << 53  # RFC 8259 6: what every JSON reader agrees on
 _FORMAT: Final = "stirshaken-trust-list-1"
 
 
 class TrustList(NamedTuple):
-    """A list that was verified. `expires` in seconds since 1970; `skipped`: members that are no CA certificates."""
+    """A list that was verified. `expires` in seconds since 1970; `skipped`: members that are no CA certificates; `signer_pem`:
+    who signed it, with the issuers below the root, as the same may sign the CRL.
+    """
 
     certificates_pem: str
     sequence: int
@@ -43,9 +47,13 @@ class TrustList(NamedTuple):
     version: str
     issuer: str
     skipped: int = 0
+    signer_pem: str = ""
 
     def anchors(self) -> TrustAnchors:
         return TrustAnchors(parse_chain(self.certificates_pem.encode(), limit=MAX_CERTIFICATES))
+
+    def signers(self) -> tuple[x509.Certificate, ...]:
+        return parse_chain(self.signer_pem.encode()) if self.signer_pem else ()
 
     def to_text(self) -> str:
         """For the disk."""
@@ -60,9 +68,10 @@ class TrustList(NamedTuple):
                 return None
             held = cls(**members)
             held.anchors()
+            held.signers()
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError, UnsupportedCredential):
             return None
-        kinds = zip(held, (str, int, int, str, str, int), strict=True)
+        kinds = zip(held, (str, int, int, str, str, int, str), strict=True)
         return held if all(type(value) is kind for value, kind in kinds) else None
 
 
@@ -90,7 +99,7 @@ def read_trust_list(
     `trust_list_rollback`.
     """
     signed = _signed(text)
-    signer = _signer(_x5c(signed.header["x5c"]) if "x5c" in signed.header else signer_octets, anchors, now)
+    signer, *issuers = _signer(_x5c(signed.header["x5c"]) if "x5c" in signed.header else signer_octets, anchors, now)
     _check_signature(signed, signer)
     payload = _object(signed.payload)
     certificates, skipped = _certificates(payload)
@@ -101,6 +110,7 @@ def read_trust_list(
         version=_version(payload),
         issuer=one_line(signer.subject.rfc4514_string()),
         skipped=skipped,
+        signer_pem="".join(each.public_bytes(Encoding.PEM).decode("ascii") for each in (signer, *issuers)),
     )
     if now >= held.expires:
         raise failure("trust_list_expired", f"exp {held.expires}")
@@ -117,7 +127,7 @@ def _signed(text: str) -> _Signed:
     text = text.strip()
     if text.startswith("{"):
         members = _object(text.encode("utf-8", "surrogatepass"))
-        inner = next((members[name] for name in _LISTS if isinstance(members.get(name), str)), None)
+        inner = next((members[name] for name in _ANSWERS if isinstance(members.get(name), str)), None)
         protected, payload, signature = _compact(inner.strip()) if inner is not None else _flattened(members)
     else:
         protected, payload, signature = _compact(text)
@@ -174,16 +184,22 @@ def _trusting() -> Iterator[None]:
         raise failure("trust_list_untrusted", str(error)) from error
 
 
-def _signer(octets: bytes, anchors: TrustAnchors, now: float) -> x509.Certificate:
-    """Errors: `trust_list_untrusted`."""
+def _signer(octets: bytes, anchors: TrustAnchors, now: float) -> list[x509.Certificate]:
+    """The path to the root, without it unless it is the signer itself. Errors: `trust_list_untrusted`."""
     with _trusting():
         signer, *intermediates = parse_chain(octets)
-        anchors.path(signer, intermediates, now)
-        usage = [extension.value for extension in signer.extensions if isinstance(extension.value, x509.KeyUsage)]
+        path = anchors.path(signer, intermediates, now)
+        authorities = [extension for each in path for extension in each.extensions if extension.oid == tnauthlist.OID]
+        held = [extension.value for extension in signer.extensions]
         signer.subject.rfc4514_string()
-    if not all(value.digital_signature for value in usage):
+    # Where STI-PA and STI-CAs have one root, as in France, providers' certificates chain to it, too, and web servers' may
+    if authorities:
+        raise failure("trust_list_untrusted", "the signer is a service provider")
+    if any(isinstance(value, x509.ExtendedKeyUsage) for value in held):
+        raise failure("trust_list_untrusted", "the signer has an extendedKeyUsage")
+    if not all(value.digital_signature for value in held if isinstance(value, x509.KeyUsage)):
         raise failure("trust_list_untrusted", "the signer's keyUsage lacks digitalSignature")
-    return signer
+    return path[:-1] or path
 
 
 def _x5c(members: object) -> bytes:
@@ -204,7 +220,7 @@ def _x5c(members: object) -> bytes:
 
 def _certificates(payload: dict[str, Any]) -> tuple[list[str], int]:
     """PEM of each CA's certificate, and how many members are something else: one bad member does not cost the others."""
-    members = next((payload[name] for name in _LISTS if name in payload), None)
+    members = payload.get(_ROOTS)
     if not isinstance(members, list) or not members or len(members) > MAX_CERTIFICATES:
         raise failure("trust_list_malformed", "no list of certificates")
     pems = [_certificate(member) for member in members]

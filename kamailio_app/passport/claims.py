@@ -23,6 +23,7 @@ class Attestation(StrEnum):
 _LEVELS: Final = {level.value: level for level in Attestation}
 _MANDATORY: Final = ("attest", "dest", "iat", "orig", "origid")
 _KINDS: Final[tuple[Literal["tn", "uri"], ...]] = ("tn", "uri")
+_MAX_DEST: Final = 100  # an honest one has a handful; each is put into canonical form
 _MAX_ORIGID: Final = 255
 _MAX_IAT: Final = 2**53  # the largest integer that every JSON reader keeps (RFC 8259 6)
 
@@ -79,6 +80,8 @@ def shaken_claims(members: Mapping[str, Any]) -> ShakenClaims:
 
     Errors: `claim_missing`, `claim_malformed`, `attest_invalid`.
     """
+    # Not checked: mky, the media keys in SDP (RFC 8225 5.2.2). SHAKEN has no use for it, and the fingerprints that an edge
+    # sees are those of the last gateway or media relay, not the signer's
     require(members, _MANDATORY)
     attest, origid = members["attest"], members["origid"]
     iat = read_iat(members["iat"])
@@ -120,12 +123,15 @@ def read_identity(value: Mapping[str, Any], name: str) -> Party:
 
 
 def read_dest(value: Any) -> tuple[Party, ...]:
-    """RFC 8225 5.2.1: one or more identities, always in arrays. Errors: `claim_malformed`."""
+    """RFC 8225 5.2.1: one or more identities, always in arrays, and no more than anybody calls at once.
+
+    Errors: `claim_malformed`.
+    """
     if type(value) is not dict or not value or not value.keys() <= set(_KINDS):
         raise failure("claim_malformed", "dest")
     parties: list[Party] = []
     for kind, identities in value.items():
-        if type(identities) is not list or not identities:
+        if type(identities) is not list or not 0 < len(identities) <= _MAX_DEST - len(parties):
             raise failure("claim_malformed", "dest")
         for identity in identities:
             if type(identity) is not str or not identity:

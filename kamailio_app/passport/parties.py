@@ -6,21 +6,27 @@ from kamailio_app.sip import Party, party
 from kamailio_app.tn import NumberPlan, canonical_tn
 
 
-def canonical(signed: Party, plan: NumberPlan) -> Party | None:
-    """A signed identity in canonical form; None if it names nobody."""
+def readings(signed: Party, plan: NumberPlan) -> list[Party]:
+    """Whom a signed identity names, in canonical form; none if it names nobody.
+
+    Bare digits are what every honest signer sends, and are taken as they are. But a signer that does not put numbers into
+    canonical form may mean them as they are dialled here, so that is the second reading.
+    """
     if signed.kind == "uri":
-        return party(signed.value, plan)
-    if signed.value.isascii() and signed.value.isdigit():
-        return signed  # as every honest signer sends it
+        found = party(signed.value, plan)
+        return [found] if found else []
     tn = canonical_tn(signed.value, plan)
-    return Party("tn", tn) if tn else None
+    dialled = [Party("tn", tn)] if tn else []
+    if signed.value.isascii() and signed.value.isdigit() and signed not in dialled:
+        return [signed, *dialled]
+    return dialled
 
 
 def canonical_set(signed: tuple[Party, ...], plan: NumberPlan) -> frozenset[Party]:
-    """All that name somebody."""
-    return frozenset(found for one in signed if (found := canonical(one, plan)) is not None)
+    """All who are named."""
+    return frozenset(found for one in signed for found in readings(one, plan))
 
 
 def is_signed(shown: Party | None, signed: tuple[Party, ...], plan: NumberPlan) -> bool:
     """RFC 8224 6.2 step 5: is the identity that SIP shows among the signed ones, in canonical form on both sides?"""
-    return shown is not None and (shown in signed or any(canonical(one, plan) == shown for one in signed))
+    return shown is not None and (shown in signed or any(shown in readings(one, plan) for one in signed))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from kamailio_app.errors import failure
+from kamailio_app.errors import StirError, failure
 from kamailio_app.passport.claims import ShakenClaims, deterministic_claims, shaken_claims
 from kamailio_app.passport.encoding import canonical_json, from_base64url, json_object, to_base64url
 
@@ -46,8 +46,8 @@ class Passport(NamedTuple):
 
 
 def jose_header(text: str) -> JoseHeader:
-    """Decode the protected header. Errors: `passport_malformed`, `jose_header_incomplete`, `claim_malformed`,
-    `typ_unsupported`, `alg_unsupported`.
+    """Decode the protected header. Errors: `passport_malformed`, `jose_header_incomplete`, `typ_unsupported`,
+    `alg_unsupported`, `info_mismatch`, `claim_malformed`.
     """
     if len(text) > MAX_JOSE_TEXT:
         raise failure("passport_malformed", "JOSE header too large")
@@ -62,15 +62,26 @@ def _remembered_header(text: str) -> JoseHeader:
         if name not in members:
             raise failure("jose_header_incomplete", name)
     header = JoseHeader(members["alg"], members.get("ppt"), members["typ"], members["x5u"])
-    for name, value in header._asdict().items():
-        if type(value) is not str and not (name == "ppt" and value is None):
-            raise failure("claim_malformed", name)
     if header.typ != "passport":
         raise failure("typ_unsupported", repr(header.typ))
     # RFC 8225 4: an allow-list of one, checked before any key is looked at
     if header.alg != "ES256":
         raise failure("alg_unsupported", repr(header.alg))
+    # What is no text is no URI that info could be
+    if type(header.x5u) is not str:
+        raise failure("info_mismatch", f"x5u is {header.x5u!r}")
+    if header.ppt is not None and type(header.ppt) is not str:
+        raise failure("claim_malformed", "ppt")
     return header
+
+
+def jose_ppt(text: str) -> str | None:
+    """The type that a protected header names, whatever else is wrong with it; None if it says none."""
+    try:
+        ppt = json_object(from_base64url(text)).get("ppt") if len(text) <= MAX_JOSE_TEXT else None
+    except StirError:
+        return None
+    return ppt if type(ppt) is str else None
 
 
 def shaken_passport(digest: str, header: JoseHeader | None = None) -> Passport:

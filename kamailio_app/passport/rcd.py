@@ -1,7 +1,7 @@
 """Rich call data (RFC 9795): who calls, as text and picture, and why. In a PASSporT of type rcd or in a shaken one.
 
-rcdi digests of what stands in the PASSporT itself are checked. What a URI leads to is not fetched here, and its digests are
-passed on unchecked.
+rcdi digests of what stands in the PASSporT itself are checked, once its signature is known to be good. What a URI leads to is
+not fetched here, and its digests are passed on unchecked.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ CLAIMS: Final = ("rcd", "crn")
 _MANDATORY: Final = ("dest", "iat", "orig")
 _MAX_TEXT: Final = 1024
 _MAX_DIGESTS: Final = 64  # a jCard with a picture and a sound in each of its lines has fewer
+_MAX_DIGESTED: Final = 65536  # octets, of all digests together: several times all of an honest rcd
 _TEXTS: Final = ("nam", "apn", "icn", "jcl")
-_DIGEST: Final = re.compile(r"(sha256|sha384|sha512)-([A-Za-z0-9+/]++)={0,2}", re.ASCII)
+_DIGEST: Final = re.compile(r"(?:sha256|sha384|sha512)-[A-Za-z0-9+/]++={0,2}", re.ASCII)
 _URI: Final = re.compile(r"[a-z][a-z0-9+.\-]*+:[^\s<>\"]++", re.ASCII | re.IGNORECASE)
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,3}", re.ASCII)
 _NAMES: Final = ("/nam", "/apn")
@@ -32,8 +33,8 @@ _ABSENT: Final[Any] = object()
 class RichCallData(NamedTuple):
     """Empty is absent. `jcd` is a jCard as JSON text, `icn` and `jcl` are URIs.
 
-    `digests` are the pairs of JSON pointer and digest from rcdi that belong to what a URI leads to. Nothing is fetched here:
-    whoever fetches it has to check them.
+    `digests` are the pairs of JSON pointer and digest from rcdi that are not checked. After `check_digests` these belong to
+    what a URI leads to. Nothing is fetched here: whoever fetches it has to check them.
     """
 
     nam: str = ""
@@ -64,7 +65,7 @@ def rcd_claims(members: Mapping[str, Any]) -> RcdClaims:
 
 
 def rich_call_data(members: Mapping[str, Any]) -> RichCallData:
-    """The rcd, rcdi and crn claims of any PASSporT. Errors: `claim_missing`, `claim_malformed`, `rcd_digest_mismatch`."""
+    """The rcd, rcdi and crn claims of any PASSporT, no digest checked. Errors: `claim_missing`, `claim_malformed`."""
     rcd, crn = members.get("rcd", {}), members.get("crn", "")
     if type(rcd) is not dict:
         raise failure("claim_malformed", "rcd")
@@ -84,27 +85,40 @@ def rich_call_data(members: Mapping[str, Any]) -> RichCallData:
         canonical_json([rcd, crn])
     except ValueError as error:  # half a surrogate pair, 1e999
         raise failure("claim_malformed", "rcd") from error
-    digests = _check_digests(rcd, members["rcdi"]) if "rcdi" in members else ()
+    digests = _read_digests(members["rcdi"]) if "rcdi" in members else ()
     return RichCallData(**texts, jcd="" if jcd is _ABSENT else canonical_json(jcd).decode(), crn=crn, digests=digests)
 
 
-def _check_digests(rcd: Mapping[str, Any], rcdi: Any) -> tuple[tuple[str, str], ...]:
-    """RFC 9795 6: check what is here; what is behind a URI is given back."""
+def _read_digests(rcdi: Any) -> tuple[tuple[str, str], ...]:
     # The bare text is a deployed signer's digest of all of rcd
     digests = {"": rcdi} if type(rcdi) is str else rcdi
     if type(digests) is not dict or len(digests) > _MAX_DIGESTS:
         raise failure("claim_malformed", "rcdi")
-    behind_uris: list[tuple[str, str]] = []
     for pointer, digest in digests.items():
-        known = _DIGEST.fullmatch(digest) if type(digest) is str else None
-        if known is None or (pointer and pointer[0] != "/"):
+        if type(digest) is not str or not _DIGEST.fullmatch(digest) or (pointer and pointer[0] != "/"):
             raise failure("claim_malformed", "rcdi")
-        content = _content(rcd, pointer)
+    return tuple(digests.items())
+
+
+def check_digests(data: RichCallData, members: Mapping[str, Any]) -> RichCallData:
+    """RFC 9795 6: check what is in the claims themselves; the digests that are left are of what is behind a URI.
+
+    Its cost is the signer's choice: check the signature first. Errors: `claim_malformed`, `rcd_digest_mismatch`.
+    """
+    behind_uris: list[tuple[str, str]] = []
+    digested = 0
+    for pointer, digest in data.digests:
+        content = _content(members.get("rcd", {}), pointer)
         if content is None:
             behind_uris.append((pointer, digest))
-        elif b64encode(hashlib.new(known[1], content).digest()).decode().rstrip("=") != known[2]:
+            continue
+        digested += len(content)
+        if digested > _MAX_DIGESTED:
+            raise failure("claim_malformed", "rcdi: too much to digest")
+        algorithm, _, text = digest.partition("-")
+        if b64encode(hashlib.new(algorithm, content).digest()).decode().rstrip("=") != text.rstrip("="):
             raise failure("rcd_digest_mismatch", pointer)
-    return tuple(behind_uris)
+    return data._replace(digests=tuple(behind_uris))
 
 
 def _content(rcd: Mapping[str, Any], pointer: str) -> bytes | None:

@@ -1,7 +1,6 @@
 """Resource priority (RFC 8443, RFC 9027): the claims of an rph PASSporT, and what they say of the SIP request.
 
-Not checked: whether a signer may sign for a namespace (RFC 8443 4.2 leaves that to local policy); JWTClaimConstraints of its
-certificate can say so.
+Who may sign is `sti_vs`' business (`rph_signers`).
 """
 
 from __future__ import annotations
@@ -12,10 +11,15 @@ from typing import Any, Final, NamedTuple
 
 from kamailio_app.errors import failure
 from kamailio_app.passport.claims import read_dest, read_iat, read_orig, require
+from kamailio_app.passport.parties import canonical_set
 from kamailio_app.sip import Party
+from kamailio_app.tn import AS_WRITTEN
 
 _MANDATORY: Final = ("dest", "iat", "orig", "rph")
 _PSAP_CALLBACK: Final = "psap-callback"
+_ESNET: Final = "esnet."
+_EMERGENCY_NUMBERS: Final = frozenset({"911", "112"})
+_SOS: Final = "urn:service:sos"
 # RFC 4412 3.1: namespace "." r-priority, both token-nodot
 _VALUE: Final = re.compile(r"[A-Za-z0-9\-!%*_+`'~]++\.[A-Za-z0-9\-!%*_+`'~]++", re.ASCII)
 
@@ -44,7 +48,7 @@ def rph_claims(members: Mapping[str, Any]) -> RphClaims:
     values = tuple([value.lower() for value in auth])
     sph = members.get("sph")
     # RFC 9027 4: psap-callback is the only value, and only beside esnet
-    if "sph" in members and (sph != _PSAP_CALLBACK or not any(value.startswith("esnet.") for value in values)):
+    if "sph" in members and (sph != _PSAP_CALLBACK or not any(value.startswith(_ESNET) for value in values)):
         raise failure("claim_malformed", "sph")
     return RphClaims(read_dest(members["dest"]), read_iat(members["iat"]), read_orig(members["orig"]), values, sph)
 
@@ -55,9 +59,22 @@ def resource_priorities(fields: Iterable[str]) -> list[str]:
 
 
 def check_rph(claims: RphClaims, resource_priority: Iterable[str], priority: str | None) -> None:
-    """RFC 8443 4.2, RFC 9027 4: what was signed is what the request says. Errors: `rph_mismatch`."""
+    """RFC 8443 4.2, RFC 9027 3 and 4: what was signed is what the request says. Errors: `rph_mismatch`."""
+    # Not checked: whether a signer may sign for this namespace (RFC 8443 4.2). A TNAuthList does not say;
+    # JWTClaimConstraints of its certificate can, and those are checked
     missing = set(claims.auth) - set(resource_priorities(resource_priority))
     if missing:
         raise failure("rph_mismatch", f"signed, but not in Resource-Priority: {', '.join(sorted(missing))}")
-    if claims.sph is not None and (priority or "").strip(" \t").lower() != claims.sph:
-        raise failure("rph_mismatch", "Priority is not psap-callback")
+    if claims.sph is not None:
+        if (priority or "").strip(" \t").lower() != claims.sph:
+            raise failure("rph_mismatch", "Priority is not psap-callback")
+    # RFC 9027 3: without sph it is a call to an emergency service
+    elif any(value.startswith(_ESNET) for value in claims.auth) and not _all_emergency(claims.dest):
+        raise failure("rph_mismatch", "esnet, and dest is no emergency service")
+
+
+def _all_emergency(dest: tuple[Party, ...]) -> bool:
+    named = canonical_set(dest, AS_WRITTEN)
+    return bool(named) and all(
+        party.value in _EMERGENCY_NUMBERS if party.kind == "tn" else f"{party.value}.".startswith(f"{_SOS}.") for party in named
+    )

@@ -69,7 +69,7 @@ ATIS_1000082: Final = CodeProfile(
         **_rows(f"{_ATIS} E4", InvalidIdentityHeader, NOT_VALIDATED, "compact_form_unsupported"),
         **_rows(f"{_ATIS} E5, E13", InvalidIdentityHeader, NOT_VALIDATED, "ppt_unsupported ppt_mismatch"),
         **_rows(f"{_ATIS} E6", BadIdentityInfo, NOT_VALIDATED, "info_missing"),
-        **_rows(f"{_ATIS} E7", BadIdentityInfo, NOT_VALIDATED, "x5u_refused"),
+        **_rows(f"{_ATIS} E7", BadIdentityInfo, NOT_VALIDATED, "x5u_refused info_malformed"),
         **_rows(f"{_ATIS} E8", BadIdentityInfo, NOT_VALIDATED, "x5u_unreachable x5u_timeout x5u_http_status x5u_too_large"),
         **_rows(f"{_ATIS} E9", BadIdentityInfo, NOT_VALIDATED, "jose_header_incomplete"),
         **_rows(f"{_ATIS} E10", BadIdentityInfo, NOT_VALIDATED, "info_mismatch"),

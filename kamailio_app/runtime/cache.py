@@ -74,18 +74,20 @@ class _Entry:
 
 
 class CredentialCache:
-    """Bounded: the least recently used entry goes first. Keys are x5u URLs, as the peer wrote them.
+    """Bounded: the least recently used entry goes first; failures, which any caller can cause, displace no credentials. Keys
+    are x5u URLs, as the peer wrote them.
 
     `renew` is told once of each entry that is used and ends soon.
     """
 
     def __init__(self, size: int, renew: Callable[[str], None] = lambda _url: None) -> None:
         self._entries: LRUCache[str, _Entry] = LRUCache(size)
+        self._failures: LRUCache[str, _Entry] = LRUCache(size)
         self._renew = renew
 
     def get(self, url: str, now: float) -> Credential | StirError | None:
         """The credential or the remembered failure; None if there is neither or it is too old."""
-        entry = self._entries.get(url)
+        entry = self._entries.get(url) or self._failures.get(url)
         if entry is None:
             return None
         if entry.expires - entry.longest <= now < entry.expires:
@@ -93,17 +95,24 @@ class CredentialCache:
                 entry.renew_at = math.inf
                 self._renew(url)
             return entry.value
-        del self._entries[url]
+        self._forget(url)
         return None
 
     def put(self, url: str, value: Credential | StirError, expires: float, *, now: float, renew_at: float = math.inf) -> None:
-        self._entries[url] = _Entry(value, expires, renew_at or math.inf, expires - now + 1)
+        self._forget(url)
+        entries = self._failures if isinstance(value, StirError) else self._entries
+        entries[url] = _Entry(value, expires, renew_at or math.inf, expires - now + 1)
+
+    def _forget(self, url: str) -> None:
+        self._entries.pop(url, None)
+        self._failures.pop(url, None)
 
     def keep(self, still_good: Callable[[Credential], bool]) -> None:
         """Forget every failure, and the credentials that are not good any more: what is trusted has changed."""
+        self._failures.clear()
         for url, entry in list(self._entries.items()):
             if isinstance(entry.value, StirError) or not still_good(entry.value):
                 del self._entries[url]
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._entries) + len(self._failures)

@@ -11,13 +11,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from cachetools import LRUCache
+
 from kamailio_app.credentials.credential import Credential, TrustAnchors, validate
 from kamailio_app.credentials.crl import Revocations, check_revocation
 from kamailio_app.errors import StirError
 from kamailio_app.runtime.cache import CredentialCache, Fetched, SharedTable
-from kamailio_app.runtime.link import FETCH, RENEW, Orders
+from kamailio_app.runtime.link import FETCH, KEEP, RENEW, Orders
 from kamailio_app.runtime.settings import Settings
 
+_UNPROVED: Final = 1024
 _LOOK_EVERY: Final = 0.002
 _LENT_LONGER: Final = 5  # seconds, beyond what a call waits for at most
 _OF_OUR_SIDE: Final = ("revocation_unknown", "credential_profile")  # fetching anew would not help
@@ -39,6 +42,7 @@ class Credentials:
         self._clock = clock
         self._generation = generation
         self._sleep = sleep
+        self.unproved: LRUCache[str, bool] = LRUCache(_UNPROVED)  # they have verified no call here yet
 
     def adopt(self, settings: Settings, anchors: TrustAnchors, revocations: Revocations | None) -> None:
         """Begin anew: settings have changed."""
@@ -86,7 +90,9 @@ class Credentials:
     def _accept(self, url: str, fetched: Fetched, now: float) -> Credential | StirError:
         """Validate what was fetched, once, and remember the outcome; never past the end of the chain's validity."""
         try:
-            credential = validate(fetched.pem.encode(), self._anchors, now, strict=self._settings.strict_profile)
+            revoked = self._revocations.revoked.__contains__ if self._revocations else None
+            strict = self._settings.strict_profile
+            credential = validate(fetched.pem.encode(), self._anchors, now, strict=strict, revoked=revoked)
             check_revocation(credential, self._revocations, now, hard=self._hard)
         except StirError as error:
             if error.token not in _OF_OUR_SIDE:
@@ -98,6 +104,7 @@ class Credentials:
         if self._hard and self._revocations is not None:
             ends = min(ends, self._revocations.next_update)  # then it has to be looked at again
         self._cache.put(url, credential, ends, now=now, renew_at=fetched.renew_at or math.inf)
+        self.unproved[url] = True
         return credential
 
     def lend(self, credentials: Mapping[str, Credential | StirError], now: float) -> None:
@@ -116,6 +123,12 @@ class Credentials:
 
     def _renew(self, url: str) -> None:
         self.order([url], RENEW)
+
+    def proved(self, urls: Iterable[str]) -> None:
+        """These verified a call: those that are new here are worth a place on the disk. Anybody can serve another's chain."""
+        for url in urls:
+            if self.unproved.pop(url, False):
+                self.order([url], KEEP)
 
     def take(self, texts: Mapping[str, str]) -> None:
         """In the keeper: what the fetch process answered, for all processes."""

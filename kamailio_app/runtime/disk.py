@@ -1,4 +1,4 @@
-"""What outlives a restart: fetched certificates in one SQLite file, trust list and CRL as files beside it.
+"""What outlives a restart: certificates in one SQLite file, trust list and CRL as files beside it.
 
 A cache, and written as one: whatever goes wrong with the disk costs a fetch, never a call. Used by the fetch process alone,
 but for `read_state`, by which the server has its trust anchors before it forks.
@@ -10,19 +10,27 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from kamailio_app.runtime.cache import Fetched
 
 _FILE: Final = "certificates.sqlite"
-_TABLE: Final = "CREATE TABLE IF NOT EXISTS certificate (url TEXT PRIMARY KEY, expires INTEGER, text TEXT) WITHOUT ROWID"
+_TABLES: Final = (
+    "CREATE TABLE IF NOT EXISTS certificate (url TEXT PRIMARY KEY, expires INTEGER, signer TEXT, text TEXT) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS signers ON certificate (signer, expires)",
+)
+_PER_SIGNER: Final = 4  # who serves one chain under names without end fills nobody's disk
+_END_OF_ONE: Final = "-----END CERTIFICATE-----"
 _SPARE: Final = 20  # a twentieth more than is allowed is thrown away at once, so that not every write counts
 _Action = Callable[[sqlite3.Connection], object]
 
 
 class CertificateStore:
-    """At most `size` certificates; those that end first go first. `say` is told of trouble, once until it is over."""
+    """At most `size` certificates, of each signer's a few; those that end first go first. `say` is told of trouble, once until
+    it is over.
+    """
 
     def __init__(self, directory: Path | None, size: int, say: Callable[[str], None]) -> None:
         self._path = directory / _FILE if directory is not None and size else None
@@ -38,8 +46,12 @@ class CertificateStore:
         return Fetched.from_text(row[0]) if row and isinstance(row[0], str) else None
 
     def put(self, url: str, fetched: Fetched) -> None:
-        row = (url, fetched.expires, fetched.to_text())
-        self._do(lambda database: database.execute("INSERT OR REPLACE INTO certificate VALUES (?, ?, ?)", row))
+        signer = sha256(fetched.pem.partition(_END_OF_ONE)[0].encode()).hexdigest()
+        row = (url, fetched.expires, signer, fetched.to_text())
+        self._do(lambda database: database.execute("INSERT OR REPLACE INTO certificate VALUES (?, ?, ?, ?)", row), writes=True)
+        others = "SELECT url FROM certificate WHERE signer = ? ORDER BY expires DESC LIMIT -1 OFFSET ?"
+        few = (signer, _PER_SIGNER)
+        self._do(lambda database: database.execute(f"DELETE FROM certificate WHERE url IN ({others})", few))  # noqa: S608
         self._count += 1
         if self._count > self._size + self._size // _SPARE:
             self._shrink()
@@ -60,7 +72,7 @@ class CertificateStore:
         row = self._do(lambda database: database.execute("SELECT count(*) FROM certificate").fetchone())
         self._count = row[0] if row else 0
 
-    def _do(self, action: _Action) -> tuple[Any, ...] | None:
+    def _do(self, action: _Action, *, writes: bool = False) -> tuple[Any, ...] | None:
         if self._path is None:
             return None
         try:
@@ -70,7 +82,7 @@ class CertificateStore:
         except (sqlite3.Error, OSError) as error:
             self._trouble(error)
             return None
-        if self._said:
+        if writes and self._said:  # a full disk can still be read
             self._said = False
             self._say(f"{self._path}: in use again")
         return result if isinstance(result, tuple) else None
@@ -82,7 +94,8 @@ class CertificateStore:
             # It may be lost with the machine's power, not with the process: nothing waits for the disk
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = OFF")
-            database.execute(_TABLE)
+            for statement in _TABLES:
+                database.execute(statement)
             self._count = database.execute("SELECT count(*) FROM certificate").fetchone()[0]
         except sqlite3.Error:
             database.close()

@@ -19,10 +19,10 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
 from kamailio_app.credentials.certificate import parse_chain
-from kamailio_app.credentials.credential import TrustAnchors, validate
+from kamailio_app.credentials.credential import TrustAnchors, kept_pem, validate
 from kamailio_app.credentials.lifetime import lifetime
 from kamailio_app.credentials.trust_list import TrustList
 from kamailio_app.errors import StirError
@@ -31,7 +31,7 @@ from kamailio_app.runtime import settings as settings_file
 from kamailio_app.runtime.cache import Fetched
 from kamailio_app.runtime.disk import CertificateStore
 from kamailio_app.runtime.fetcher import Download, Fetcher
-from kamailio_app.runtime.link import ALIVE_EVERY, MAX_ORDER, RENEW
+from kamailio_app.runtime.link import ALIVE_EVERY, KEEP, MAX_ORDER, RENEW
 from kamailio_app.runtime.settings import FetchRules, Settings
 from kamailio_app.runtime.trust import Trust
 from kamailio_app.runtime.trust_refresh import TrustRefresh
@@ -43,6 +43,7 @@ _NICE: Final = 10
 _MAX_FILES: Final = 65536
 _MAX_DETAIL: Final = 200
 _NEWS_WITHIN: Final = 1.0  # seconds
+_MAX_RECENT: Final = 4096
 _RENEWED_FOR: Final = 60.0  # seconds
 # Renewed in the last tenth of its time, each at its own moment
 _RENEW_FROM, _RENEW_SPREAD = 0.10, 0.05
@@ -64,6 +65,8 @@ class FetchProcess:
         self._tasks: set[asyncio.Task[None]] = set()
         self._obtaining: dict[str, asyncio.Task[Fetched]] = {}
         self._renewed: TTLCache[str, bool] = TTLCache(_MAX_TASKS, _RENEWED_FOR)
+        # Only what verifies a call goes to the disk: anybody can serve somebody else's chain
+        self._recent: LRUCache[str, Fetched] = LRUCache(_MAX_RECENT)
         self._settings: Settings | None = None
         self._fetcher: Fetcher | None = None
         self._store = CertificateStore(None, 0, self._warn)
@@ -89,16 +92,9 @@ class FetchProcess:
         self._epochs.add(_epoch(configuration["generation"]))
         fetching = former is None or former.fetch != settings.fetch
         if fetching:
-            try:
-                made = self._make_fetcher(settings.fetch)
-            except (OSError, ValueError) as error:
-                text = f"certificates are fetched by the former settings, if at all: {error}"
-                self._send({"kind": "log", "level": "err", "text": text})
+            self._fetch_by(settings.fetch, former.fetch.timeout if former else 0)
+            if self._fetcher is None:
                 return
-            fetcher, self._fetcher = self._fetcher, made
-            if fetcher is not None and former is not None:
-                # Who waits for it still gets its answer
-                self._spawn(_close_later(fetcher, former.fetch.timeout + 1))
         if former is None or (former.state_dir, former.max_disk_certificates) != (
             settings.state_dir,
             settings.max_disk_certificates,
@@ -109,6 +105,17 @@ class FetchProcess:
         self._settings, self._anchors, self._generation = settings, anchors, configuration["generation"]
         if fetching or reloaded:
             self._refresh_anew(settings, trust)
+
+    def _fetch_by(self, rules: FetchRules, former_timeout: float) -> None:
+        try:
+            fetcher, self._fetcher = self._fetcher, self._make_fetcher(rules)
+        except (OSError, ValueError) as error:
+            text = f"certificates are fetched by the former settings, if at all: {error}"
+            self._send({"kind": "log", "level": "err", "text": text})
+            return
+        if fetcher is not None:
+            # Who waits for it still gets its answer
+            self._spawn(_close_later(fetcher, former_timeout + 1))
 
     def _refresh_anew(self, settings: Settings, trust: Trust) -> None:
         assert self._fetcher is not None
@@ -135,6 +142,10 @@ class FetchProcess:
         generation, _, urls = rest.partition(" ")
         if self._settings is None or not urls or len(self._tasks) >= _MAX_TASKS:
             return
+        if kind == KEEP:
+            if fetched := self._recent.pop(urls, None):
+                self._store.put(urls, fetched)
+            return
         if kind == RENEW:
             # Each worker finds out for itself that a certificate ends soon
             if urls in self._renewed:
@@ -144,13 +155,21 @@ class FetchProcess:
 
     async def _serve(self, urls: str, generation: str, *, renew: bool) -> None:
         await self._catch_up(generation)
-        outcomes = await asyncio.gather(*(self.obtain(url, renew=renew) for url in urls.split(" ")), return_exceptions=True)
-        results = [outcome if isinstance(outcome, Fetched) else self._defect(outcome) for outcome in outcomes]
-        texts = {url: fetched.to_text() for url, fetched in zip(urls.split(" "), results, strict=True)}
-        if renew:
-            # A renewal that failed says nothing about what is at hand
-            texts = {url: text for (url, text), fetched in zip(texts.items(), results, strict=True) if not fetched.token}
-        self._send({"kind": "credentials", "urls": "" if renew else urls, "credentials": texts})
+        await asyncio.gather(*(self._answer(url, renew=renew) for url in urls.split(" ")))
+        if not renew:
+            self._send({"kind": "credentials", "urls": urls, "credentials": {}})
+
+    async def _answer(self, url: str, *, renew: bool) -> None:
+        """Each for itself: a call that waits for several in vain may do with those that came."""
+        try:
+            fetched = await self.obtain(url, renew=renew)
+        except (LookupError, TypeError, AttributeError, ValueError, OSError, RuntimeError) as error:
+            # Ours, not the repository's: the call goes on, and the log says it
+            self._send({"kind": "log", "level": "err", "text": f"internal_error while fetching: {error!r}"})
+            fetched = Fetched(int(self._clock()) + 1, token="internal_error", generation=self._generation)
+        # A renewal that failed says nothing about what is at hand
+        if not (renew and fetched.token):
+            self._send({"kind": "credentials", "urls": "", "credentials": {url: fetched.to_text()}})
 
     async def _catch_up(self, generation: str) -> None:
         """A call that goes by newer settings came before the news of them: what is asked for may be good under these."""
@@ -185,13 +204,8 @@ class FetchProcess:
         download = await self._fetcher.fetch(url)
         fetched = self._judged(url, download)
         if not fetched.token:
-            self._store.put(url, fetched)
+            self._recent[url] = fetched
         return fetched
-
-    def _defect(self, error: BaseException) -> Fetched:
-        """Ours, not the repository's: the call goes on, and the log says it."""
-        self._send({"kind": "log", "level": "err", "text": f"internal_error while fetching: {error!r}"})
-        return Fetched(int(self._clock()) + 1, token="internal_error", generation=self._generation)
 
     def _judged(self, url: str, download: Download | StirError) -> Fetched:
         settings, now = self._settings, self._clock()
@@ -211,8 +225,7 @@ class FetchProcess:
         )
         ends = min(int(now) + seconds, credential.not_after)
         early = (ends - now) * (_RENEW_FROM + _RENEW_SPREAD * random.random())  # noqa: S311 - spreads load, hides nothing
-        # Only what the path needs: a stranger's file may hold much more
-        return Fetched(ends, pem=credential.path_pem, renew_at=int(ends - early))
+        return Fetched(ends, pem=kept_pem(download.octets, credential), renew_at=int(ends - early))
 
     # --- Housekeeping -------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import warnings
 from asyncio.sslproto import SSLProtocol
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from socket import SHUT_RDWR, socket
 from typing import Any, Final, NamedTuple
@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import aiohttp
+from cachetools import LRUCache
 from yarl import URL
 
 from kamailio_app.credentials.x5u import MAX_URL_OCTETS, X5uRules, check_x5u
@@ -47,6 +48,8 @@ _FAREWELL_SECONDS: Final = 0.25  # TLS's close_notify, which a peer may never se
 _TLS_BUFFER: Final = 32768  # octets per connection; asyncio would take 262144, from the first moment on
 
 # A URL of the settings file: trust list, CRL and their signers
+_RESERVED: Final = 4  # every fourth place is for hosts that answered before
+_PROVED_HOSTS: Final = 4096
 _OPERATORS_REDIRECTS: Final = 3
 _OPERATORS_OCTETS: Final = 16 * 1024 * 1024
 _OPERATORS_SECONDS: Final = 30.0
@@ -202,7 +205,8 @@ class _Door:
         if not isinstance(found, StirError):
             self._breaker.succeeded(host)
             self._connections.answered(host)
-        elif found.token in ("x5u_timeout", "x5u_unreachable") or _is_server_error(found):
+            self._places.proved(host)
+        elif found.token in ("x5u_timeout", "x5u_unreachable"):
             self._breaker.failed(host)
         elif found.token != "x5u_refused":
             self._breaker.succeeded(host)
@@ -242,10 +246,6 @@ def _host(url: str) -> str:
     return f"{(parts.hostname or '').rstrip('.')}:{parts.port or 443}"
 
 
-def _is_server_error(error: StirError) -> bool:
-    return error.token == "x5u_http_status" and error.detail.startswith("5")
-
-
 def _caused_by_refusal(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, RefusedAddressError):
@@ -278,19 +278,27 @@ class _Waiting:
 
 
 class _Places:
-    """So many fetches at once, of them so many at one host. A host's own queue holds no place of the others."""
+    """So many fetches at once, of them so many at one host. A host's own queue holds no place of the others, and hosts that
+    never answered cannot hold all places: somebody may have names without end.
+    """
 
     def __init__(self, places: int, per_host: int) -> None:
         self._all = asyncio.Semaphore(places)
+        self._strangers = asyncio.Semaphore(max(1, places - places // _RESERVED))
         self._per_host = per_host
         self._hosts: dict[str, _Waiting] = {}
+        self._proved: LRUCache[str, bool] = LRUCache(_PROVED_HOSTS)
+
+    def proved(self, host: str) -> None:
+        """It answered."""
+        self._proved[host] = True
 
     @asynccontextmanager
     async def one(self, host: str) -> AsyncIterator[None]:
         waiting = self._hosts.setdefault(host, _Waiting(asyncio.Semaphore(self._per_host)))
         waiting.many += 1
         try:
-            async with waiting.places, self._all:
+            async with waiting.places, nullcontext() if host in self._proved else self._strangers, self._all:
                 yield
         finally:
             waiting.many -= 1

@@ -22,6 +22,7 @@ from typing import Any, Final, Literal
 
 FETCH: Final = "fetch"  # a call waits
 RENEW: Final = "renew"  # what is at hand ends soon
+KEEP: Final = "keep"  # it verified a call: worth a place on the disk
 
 MAX_ORDER: Final = 65536
 _MAX_LINE: Final = 64 << 20  # a CRL of a hundred thousand entries has five
@@ -30,6 +31,7 @@ _LONGEST_PAUSE: Final = 30.0
 _ENDS_WITHIN: Final = 2.0
 ALIVE_EVERY: Final = 5.0
 _SILENT_FOR: Final = 4 * ALIVE_EVERY
+_LAST_WORDS: Final = 2000
 _HEALTHY_AFTER: Final = 60.0  # seconds that the fetch process has to live for its earlier ends to be forgotten
 
 
@@ -91,6 +93,7 @@ class Keeper:
         self._link: socket.socket | None = None
         self._unread = b""
         self._configuration: bytes | None = None
+        self._stderr = 0
         self._started = self._heard = 0.0
         self._not_before = 0.0
         self._ends = 0
@@ -146,6 +149,9 @@ class Keeper:
         """End what was started."""
         self._hang_up()
         self._wait()
+        if self._stderr:
+            os.close(self._stderr)
+            self._stderr = 0
 
     def _hang_up(self) -> None:
         if self._link is not None:
@@ -161,7 +167,9 @@ class Keeper:
             return process.wait(_ENDS_WITHIN)
         except subprocess.TimeoutExpired:
             process.kill()
-            return process.wait()
+            with suppress(subprocess.TimeoutExpired):  # one that hangs in the kernel is left to it
+                return process.wait(_ENDS_WITHIN)
+            return None
 
     def _start(self) -> bool:
         if self._configuration is None or self._clock() < self._not_before:
@@ -170,11 +178,13 @@ class Keeper:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             fds = (self._orders.read.fileno(), theirs.fileno())
+            said = self._last_words()
             try:
                 self._process = subprocess.Popen(
                     [*self._command, *map(str, fds)],
                     stdin=subprocess.DEVNULL,
                     env=dict(self._environment),
+                    stderr=said,
                     cwd="/",
                     pass_fds=fds,
                 )
@@ -184,9 +194,9 @@ class Keeper:
                 return False
         ours.settimeout(_ENDS_WITHIN)  # one that does not read what it is told has to go
         self._link, self._unread = ours, b""
-        self._tell()
         self._log("info", f"fetch process {self.pid} started")
-        return True
+        self._tell()
+        return self._link is not None
 
     def _tell(self) -> None:
         if self._link is not None and self._configuration is not None:
@@ -198,7 +208,21 @@ class Keeper:
     def _ended(self) -> None:
         pid = self.pid
         self._hang_up()
-        self._pause(f"{pid} ended with status {self._wait()}")
+        status = self._wait()
+        words = (
+            os.pread(self._stderr, _LAST_WORDS, max(0, os.fstat(self._stderr).st_size - _LAST_WORDS)) if self._stderr else b""
+        )
+        if words:
+            self._log("err", f"fetch process {pid} said: {words.decode('utf-8', 'replace')}")
+        self._pause(f"{pid} ended with status {status}")
+
+    def _last_words(self) -> int:
+        """Where its stderr goes, of which a daemon has none: memory, looked at when it has ended."""
+        if not self._stderr:
+            self._stderr = os.memfd_create("stirshaken-stderr")
+        os.ftruncate(self._stderr, 0)
+        os.lseek(self._stderr, 0, os.SEEK_SET)
+        return self._stderr
 
     def _pause(self, what: str) -> None:
         """At once after a long life, later and later after short ones."""

@@ -102,11 +102,16 @@ def _is_number(item: Any) -> bool:
     return type(item) is str and re.fullmatch(r"[0-9*#]{1,15}", item, re.ASCII) is not None
 
 
+def _is_spc(item: Any) -> bool:
+    return type(item) is str and re.fullmatch(r"[0-9A-Z]{1,16}", item, re.ASCII) is not None
+
+
 _PORTS: Final = Items("ports", _is_port, may_be_empty=False)
 _NETWORKS: Final = Items(
     'networks in CIDR form, like "10.0.0.0/8" or "2001:db8::/32", no bit set behind the prefix', _is_network
 )
 _DNS_SERVERS: Final = Items('addresses, like "192.0.2.53", "192.0.2.53:5353" or "[2001:db8::53]:53"', _is_dns_server)
+_SPCS: Final = Items('service provider codes as text, like "1234": digits and capital letters', _is_spc)
 _NUMBERS: Final = Items('numbers as text, like "911": digits, * and #', _is_number)
 
 _ACTIONS: Final = ("observe", "tag", "reject")
@@ -212,8 +217,8 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
             Option(
                 "no_identity_action",
                 "",
-                "failure_action for 428 Use Identity Header: calls without a usable Identity. reject needs require_identity, else "
-                "it is tag. Empty: as failure_action.",
+                "failure_action for 428 Use Identity Header: calls without a usable Identity. reject needs require_identity, "
+                "else it is tag. Empty: as failure_action.",
                 _CLASS_ACTION,
                 '"reject"',
                 choices=_ACTION_OR_NONE,
@@ -283,7 +288,7 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
                 "may go on for the next call.",
                 "the SBC trade's usual 2 s budget",
                 "1.5",
-                bounds=(0.1, 30.0),
+                bounds=(0.5, 30.0),
             ),
             Option(
                 "replay_detection",
@@ -293,6 +298,15 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
                 "RFC 8224 12.1",
                 '"flag"',
                 choices=("off", "flag", "fail"),
+            ),
+            Option(
+                "rph_signers",
+                [],
+                "Service provider codes that may sign Resource-Priority. Any other signature of it counts as none, and the call "
+                "goes on. Empty: nobody's counts.",
+                "RFC 8443 4.2: only configured signers are trusted",
+                '["1234", "567A"]',
+                items=_SPCS,
             ),
             Option(
                 "certificate_profile",
@@ -503,16 +517,16 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
             ),
             Option(
                 "max_concurrent_fetches_per_host",
-                8,
+                32,
                 "Of these, to one host.",
                 "ours",
-                "4",
+                "8",
                 bounds=(1, 1000),
             ),
             Option(
                 "breaker_failures",
                 5,
-                "Failures in a row (no connection, no answer in time, 5xx) after which a host is left alone. 0: never.",
+                "Failures in a row (no connection, no answer in time) after which a host is left alone. 0: never.",
                 "ours",
                 "10",
                 bounds=(0, 1000),

@@ -101,7 +101,10 @@ class Service:
         trusted = _certificates(anchors)
         # The fetch process could only fail; here it stops the start. Not with Python's ssl: that shares OpenSSL's state with
         # Kamailio's tls
-        _certificates(_read_anchors(settings.fetch.tls_ca_file, _TLS_CA_FILE), _TLS_CA_FILE)
+        tls = _read_anchors(settings.fetch.tls_ca_file, _TLS_CA_FILE)
+        if tls and b"-----BEGIN CERTIFICATE-----" not in tls:
+            raise failure("option_invalid", f"{_TLS_CA_FILE}: no certificates in PEM")
+        _certificates(tls, _TLS_CA_FILE)
         _certificates(_read_anchors(settings.trust.sti_pa_ca_file, _STI_PA_CA_FILE), _STI_PA_CA_FILE)
         keys = load_signers(settings.certificate_dir, settings.public_cert_url, self._clock(), self.keys)
         pairs = {name: (pair.key.decode("latin-1"), pair.chain.decode("latin-1")) for name, pair in keys.pairs.items()}
@@ -188,6 +191,8 @@ class Service:
                 return Pending(tuple(missing))
             credentials.update((url, why) for url in missing if url not in credentials)
         verification = sti_vs.conclude(examination, credentials, now=now)
+        if verification.valid and self.credentials.unproved:
+            self.credentials.proved(verdict.x5u for verdict in verification.verdicts if verdict.valid)
         action = treatment(verification, rules, emergency=emergency)
         return Verified(verification, action, examination.caller)
 

@@ -251,6 +251,7 @@ def _settings(path: Path, text: str, values: dict[str, dict[str, Any]], trunks: 
             max_date_header_age=verification["max_date_header_age"],
             plan=plan,
             x5u=x5u_rules,
+            rph_signers=frozenset(verification["rph_signers"]),
             **values["identities"],
         ),
         treatment=_treatment(verification),

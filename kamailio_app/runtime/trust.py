@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import mmap
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from kamailio_app.errors import failure
+from kamailio_app.credentials.certificate import parse_chain
+from kamailio_app.credentials.credential import TrustAnchors
+from kamailio_app.errors import StirError, failure
 from kamailio_app.runtime.disk import read_state, write_state
 from kamailio_app.runtime.settings import TrustRules
 
@@ -19,31 +22,74 @@ _SLOT: Final = 32 << 20  # pages that are not written to cost nothing
 _GENERATION: Final = slice(0, 8)
 _HEADER: Final = 4096
 
+_MAX_ROOTS: Final = 1000
+
 LIST_FILE: Final = "trust_list"
 CRL_FILE: Final = "crl"
 
 
+class Sources(NamedTuple):
+    """Where list and CRL come from, and whose roots say that they are good: words in one line; empty where none is asked for."""
+
+    trust_list: str = ""
+    crl: str = ""
+
+    @classmethod
+    def of(cls, rules: TrustRules, roots: TrustAnchors) -> Sources:
+        return cls(
+            _words(rules.trust_list_url or rules.trust_list_file, roots), _words(rules.crl_url or rules.crl_file, roots)
+        )
+
+    @classmethod
+    def read(cls, rules: TrustRules) -> Sources:
+        """With the roots that are in the file now; what cannot be read is no root."""
+        if not any((rules.trust_list_url, rules.trust_list_file, rules.crl_url, rules.crl_file)):
+            return cls()
+        try:
+            roots = parse_chain(rules.sti_pa_ca_file.read_bytes(), limit=_MAX_ROOTS) if rules.sti_pa_ca_file else ()
+        except (OSError, StirError):
+            roots = ()
+        return cls.of(rules, TrustAnchors(roots))
+
+
+def holds(former: str, source: str) -> bool:
+    """Is what came from the former source good under this one? The place is the same, and no root is gone."""
+    return bool(former) and set(former.split()) <= set(source.split())
+
+
+def _words(place: str | Path | None, roots: TrustAnchors) -> str:
+    return " ".join((sha256(str(place).encode()).hexdigest(), *sorted(roots.fingerprints))) if place else ""
+
+
 class Trust(NamedTuple):
-    """`TrustList.to_text()` and `Revocations.to_text()`; empty where there is none."""
+    """`TrustList.to_text()` and `Revocations.to_text()`; empty where there is none. The others are words of `Sources`."""
 
     trust_list: str = ""
     revocations: str = ""
+    list_source: str = ""
+    crl_source: str = ""
 
     @classmethod
     def from_disk(cls, directory: Path | None) -> Trust:
         """The last good ones."""
-        return cls(read_state(directory, LIST_FILE), read_state(directory, CRL_FILE))
+        list_source, _, trust_list = read_state(directory, LIST_FILE).partition("\n")
+        crl_source, _, revocations = read_state(directory, CRL_FILE).partition("\n")
+        return cls(trust_list, revocations, list_source, crl_source)
 
     def under(self, rules: TrustRules) -> Trust:
-        """As far as the settings ask for it: a list that they name no longer is trusted no longer."""
-        listed = rules.trust_list_url or rules.trust_list_file
-        revoking = rules.crl_url or rules.crl_file
-        return Trust(self.trust_list if listed else "", self.revocations if revoking else "")
+        """As far as the settings ask for it: what another STI-PA said, or one that they name no longer, is trusted no longer."""
+        sources = Sources.read(rules)
+        found = self
+        if not holds(self.list_source, sources.trust_list):
+            found = found._replace(trust_list="", list_source="")
+        if not holds(self.crl_source, sources.crl):
+            found = found._replace(revocations="", crl_source="")
+        return found
 
     def to_disk(self, directory: Path | None) -> None:
-        """Errors: OSError."""
-        write_state(directory, LIST_FILE, self.trust_list)
-        write_state(directory, CRL_FILE, self.revocations)
+        """Each with its source, in one file, so that none is ever taken for another's. Errors: OSError."""
+        write_state(directory, LIST_FILE, f"{self.list_source}\n{self.trust_list}")
+        write_state(directory, CRL_FILE, f"{self.crl_source}\n{self.revocations}")
 
 
 class TrustMemory:
@@ -77,10 +123,9 @@ class TrustMemory:
             slot = _slot(generation)
             length = int.from_bytes(self._memory[slot : slot + 8], "big")
             text = self._memory[slot + 8 : slot + 8 + length]
-            # Written to only when the next but one comes
-            if self.generation <= generation + 1:
-                trust_list, revocations = json.loads(text)
-                return generation, Trust(trust_list, revocations)
+            # One that comes while this is read is written beside it; one more would be written over it
+            if self.generation == generation:
+                return generation, Trust(*json.loads(text))
 
 
 def _slot(generation: int) -> int:

@@ -22,7 +22,7 @@ from kamailio_app.credentials.trust_list import TrustList, read_trust_list, sign
 from kamailio_app.errors import StirError, failure
 from kamailio_app.runtime.fetcher import Download, Fetcher
 from kamailio_app.runtime.settings import TrustRules
-from kamailio_app.runtime.trust import Trust
+from kamailio_app.runtime.trust import Sources, Trust, holds
 
 _SOON: Final = 15.0
 _FILE_EVERY: Final = 60.0
@@ -32,6 +32,9 @@ _MAX_LIST: Final = 4 << 20
 _MAX_CRL: Final = 64 << 20
 _MAX_SIGNER: Final = 65536
 _MAX_ROOTS: Final = 1 << 20
+_DAY: Final = 86400.0
+# The list in use ends in less than that many seconds, and nobody has sent another
+_ENDS_SOON: Final = (3 * _DAY, _DAY, 0.0)
 
 
 @dataclass
@@ -72,8 +75,11 @@ class TrustRefresh:
         self._sleep = sleep
         self.trust_list = TrustList.from_text(trust.trust_list)
         self.revocations = Revocations.from_text(trust.revocations)
+        self._sources = Sources(trust.list_source, trust.crl_source)
         self._states = {"trust_list": _State(), "crl": _State()}
-        self._signer = b""
+        self._list_came = asyncio.Event()
+        self._ends_soon = 0  # how many of `_ENDS_SOON` the list in use has passed
+        self._said_at: dict[int, float] = {}
         self._on_disk: Trust | None = None
         self._said: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,23 +118,29 @@ class TrustRefresh:
         text = (await self._octets(rules.trust_list_url, rules.trust_list_file, _MAX_LIST)).decode("utf-8", "replace")
         roots = self._sti_pa()
         url = signer_url(text)
-        self._signer = signer = await self._octets(url, None, _MAX_SIGNER) if url else b""
-        found = read_trust_list(text, signer, roots, self._clock(), former=self.trust_list)
-        changed = found != self.trust_list
-        self.trust_list = found
+        signer = await self._octets(url, None, _MAX_SIGNER) if url else b""
+        source = Sources.of(rules, roots).trust_list
+        # Another STI-PA counts for itself
+        former = self.trust_list if holds(self._sources.trust_list, source) else None
+        found = read_trust_list(text, signer, roots, self._clock(), former=former)
+        changed = (found, source) != (self.trust_list, self._sources.trust_list)
+        self.trust_list, self._sources = found, self._sources._replace(trust_list=source)
         return changed
 
     async def refresh_crl(self) -> bool:
         """True if there is a new one. Errors: `crl_*`, `trust_unreachable`."""
         rules = self._rules
         octets = await self._octets(rules.crl_url, rules.crl_file, _MAX_CRL)
-        # Who signs the list may sign the CRL; another one stands in the file
-        signers = parse_chain(self._signer) if self._signer else ()
+        # Who signed the list may sign the CRL; another one stands in the file
+        signers = self.trust_list.signers() if self.trust_list else ()
+        roots = self._sti_pa()
+        source = Sources.of(rules, roots).crl
+        former = self.revocations if holds(self._sources.crl, source) else None
         found = await asyncio.get_running_loop().run_in_executor(
-            None, lambda: read_crl(octets, self._sti_pa(), self._clock(), former=self.revocations, signers=signers)
+            None, lambda: read_crl(octets, roots, self._clock(), former=former, signers=signers)
         )
-        changed = found != self.revocations
-        self.revocations = found
+        changed = (found, source) != (self.revocations, self._sources.crl)
+        self.revocations, self._sources = found, self._sources._replace(crl=source)
         return changed
 
     def _sti_pa(self) -> TrustAnchors:
@@ -158,6 +170,8 @@ class TrustRefresh:
                 state.failures, state.error = state.failures + 1, error.token
                 pause = min(self._rules.trust_refresh_interval, _SOON * 2 ** min(state.failures - 1, 16))
             else:
+                if name == "trust_list" and not state.refreshed:
+                    self._list_came.set()
                 state.refreshed, state.failures, state.error = self._clock(), 0, ""
                 pause = (
                     self._rules.trust_refresh_interval if by_network else min(_FILE_EVERY, self._rules.trust_refresh_interval)
@@ -169,11 +183,26 @@ class TrustRefresh:
             pause *= 1 + _JITTER * (2 * random.random() - 1)  # noqa: S311 - spreads load, hides nothing
             state.next = self._clock() + pause
             self._show(name)
-            await self._sleep(pause)
+            if name == "crl" and state.error:
+                await self._sleep_until_list_came(pause)
+            else:
+                await self._sleep(pause)
+
+    async def _sleep_until_list_came(self, pause: float) -> None:
+        """The first list says who signs the CRL: one that was refused before may be good now."""
+        waiting = [asyncio.ensure_future(self._sleep(pause)), asyncio.ensure_future(self._list_came.wait())]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
+        self._list_came.clear()
 
     def _trust(self) -> Trust:
         return Trust(
-            self.trust_list.to_text() if self.trust_list else "", self.revocations.to_text() if self.revocations else ""
+            self.trust_list.to_text() if self.trust_list else "",
+            self.revocations.to_text() if self.revocations else "",
+            *self._sources,
         )
 
     def _save(self, name: str) -> None:
@@ -201,7 +230,19 @@ class TrustRefresh:
         return f"number={crl.number} revoked={len(crl.revoked)} next_update={_moment(crl.next_update)}"
 
     def _show(self, name: str) -> None:
-        self._send({"kind": "state", "name": name, "text": self._states[name].text(self._what(name), self._clock())})
+        what, now = self._what(name), self._clock()
+        if name == "trust_list" and self.trust_list:
+            self._say_if_it_ends(self.trust_list, now)
+            what += f" expires_in={self.trust_list.expires - now:.0f}s"
+        self._send({"kind": "state", "name": name, "text": self._states[name].text(what, now)})
+
+    def _say_if_it_ends(self, listed: TrustList, now: float) -> None:
+        """ATIS-1000084: at each step once, and once a day where short-lived lists come and go. It stays in use all the same."""
+        former, self._ends_soon = self._ends_soon, sum(listed.expires - now <= seconds for seconds in _ENDS_SOON)
+        if self._ends_soon > former and now - self._said_at.get(self._ends_soon, 0.0) >= _DAY:
+            self._said_at[self._ends_soon] = now
+            when = "has expired" if now >= listed.expires else f"expires in {(listed.expires - now) / 3600:.0f} hours"
+            self._log("err", f"the trust list in use {when} and stays in use; no newer one came: {self._what('trust_list')}")
 
     async def _show_regularly(self) -> None:
         while True:

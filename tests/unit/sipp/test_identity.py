@@ -167,3 +167,40 @@ def test_repository_elsewhere(lab: tuple[Network, Certificates], tmp_path: Path)
     assert (tmp_path / "expired.pem").read_bytes() == certificates["expired"].chain_pem
     with pytest.raises(NotPublishedError, match="slow"):
         certificates.x5u("slow", "good")
+
+
+def test_passport_of_another_type_has_that_type_s_claims(lab: tuple[Network, Certificates]) -> None:
+    value = made(lab, Recipe(ppt="div", div="+12155550140", called=("+12155550131",)))
+    jose, claims = parts(value)
+    assert jose["ppt"] == "div"
+    assert claims["div"] == {"tn": "12155550140"}
+    assert sorted(claims) == ["dest", "div", "iat", "orig"]
+    assert value.endswith(";alg=ES256;ppt=div")
+    _jose, claims = parts(made(lab, Recipe(ppt="rcd", claims={"rcd": {"nam": "Bank"}})))
+    assert sorted(claims) == ["dest", "iat", "orig", "rcd"]
+
+
+def test_header_that_is_sent_again_is_the_same(lab: tuple[Network, Certificates]) -> None:
+    kept: dict[str, str] = {}
+
+    def values(*recipes: Recipe) -> list[str]:
+        return headers(recipes, *lab, CALLER, CALLED, made=kept)
+
+    first = values(Recipe(again="a"))
+    assert values(Recipe(again="a", tamper=("signature",))) == first
+    assert values(Recipe(again="b")) != first
+    assert values(Recipe()) != values(Recipe())
+
+
+def test_repository_misbehaves_at_a_url_that_stays(lab: tuple[Network, Certificates]) -> None:
+    network, certificates = lab
+    url = certificates.kept("lane", "good")
+    path = url.rpartition("/")[2]
+    certificates.misbehave("lane", "good", "slow")
+    assert network.repository.answers[path].delay
+    assert network.repository.answers[path].body == network.provider.chain_pem
+    assert certificates.kept("lane", "good") == url
+    certificates.withdraw("lane", "good")
+    assert network.repository.answers[path].status == 404
+    certificates.publish_again("lane", "good")
+    assert path not in network.repository.answers

@@ -121,3 +121,30 @@ def test_pattern_that_fits_nothing_is_an_error() -> None:
     with pytest.raises(ScenarioError, match='did you mean "verify-iat-stale"'):
         scenario.find("verify-iat-stal")
     assert [one.name for one in scenario.find("verify-iat-st*")] == ["verify-iat-stale"]
+
+
+def test_reason_is_a_text_or_a_table(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        'token = "iat_stale"', 'token = "iat_stale"\nreason = ["403 Stale Date", { says = "438 X", identity = 0 }]'
+    )
+    found = read(tmp_path, text).cases[0].expect.reason
+    assert found == (scenario.Reason("403 Stale Date"), scenario.Reason("438 X", 0))
+    assert read(tmp_path, GOOD).cases[0].expect.reason is None
+    with pytest.raises(ScenarioError, match='reason "stale"'):
+        read(tmp_path, text.replace("403 Stale Date", "stale"))
+
+
+def test_trunk_is_one_of_the_profile_s(tmp_path: Path) -> None:
+    text = GOOD.replace('name = "tag"', 'name = "tag"\nprofile = "trunks"\ncall.trunk = "rejecting"')
+    assert read(tmp_path, text).cases[0].call.trunk == "rejecting"
+    with pytest.raises(ScenarioError, match='did you mean "rejecting"'):
+        read(tmp_path, text.replace('"rejecting"', '"rejectin"'))
+    with pytest.raises(ScenarioError, match="trunk"):
+        read(tmp_path, text.replace('profile = "trunks"', 'profile = "tag"'))
+
+
+def test_repository_can_be_told_only_what_it_can_do(tmp_path: Path) -> None:
+    text = GOOD.replace('name = "tag"', 'name = "tag"\nbefore = { do = "misbehave", x5u = "slow" }')
+    assert read(tmp_path, text).cases[0].before[0].x5u == "slow"
+    with pytest.raises(ScenarioError, match="x5u"):
+        read(tmp_path, text.replace('"slow"', '"chain"'))
