@@ -370,6 +370,8 @@ class FakeKsr:
         numbers = {"$T(id_index)": self.transaction[0], "$T(id_label)": self.transaction[1], "$rs": message.status}
         if name in numbers:
             return numbers[name]
+        if name == "$async(data)":
+            return self.async_data or None
         kind, _, inner = name.removesuffix(")").partition("(")
         self._known(name, kind, inner)
         if kind == "$shv":

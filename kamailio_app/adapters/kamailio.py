@@ -61,6 +61,7 @@ _TRUNK: Final = "$avp(stir_trunk)"
 _TASK: Final = "$async(data)"
 _REASON: Final = "$avp(stir_reason)"
 _LONGER: Final = 5
+_LONG_LINE: Final = 8192  # characters: a traceback says what happened in its end
 _LISTEN: Final = 1.0  # seconds that the keeper waits for the fetch process at a time
 # Script variables outlive their call: after an error they must not speak of an earlier one
 _INTERNAL_ERROR: Final[Mapping[str, str | int]] = {
@@ -433,7 +434,7 @@ class Stirshaken:
             self.port.log("err", f"resume queue full: calls wait for their timers x5u={printable(urls)}")
 
     def _say(self, level: Literal["err", "warn", "info"], text: str) -> None:
-        self.port.log(level, one_line(text))
+        self.port.log(level, one_line(text, _LONG_LINE))
 
     # Reload
 
@@ -488,7 +489,7 @@ class Stirshaken:
     def internal_error(self, where: str) -> None:
         """Say what happened, with the traceback on one line, and in the results. Must not raise."""
         text = " | ".join(traceback.format_exc().splitlines())
-        self.port.log("err", f"internal_error in {where}: {one_line(text, 8192)}")
+        self.port.log("err", f"internal_error in {where}: {one_line(text, _LONG_LINE)}")
         self.port.publish(_INTERNAL_ERROR)
         if where == "stir_verify":
             # What a peer says of its own verification must not stay because we failed

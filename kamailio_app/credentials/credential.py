@@ -47,8 +47,8 @@ _SIGNER_POLICY: Final = ExtensionPolicy.permit_all().may_be_present(x509.Certifi
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A signer's certificate that chains to a trust anchor. Times in seconds since 1970, the whole chain's window: the first
-    second in which it is valid, and the first in which it is not any more.
+    """A signer's certificate that chains to a trust anchor. Times in seconds since 1970, the whole chain's window, both
+    ends inclusive.
     """
 
     public_key: EllipticCurvePublicKey = field(repr=False)
@@ -101,8 +101,8 @@ def validate(
 ) -> Credential:
     """The credential in what an x5u URL holds, validated at `now`; `strict`: nothing but the profile of ATIS-1000080.
 
-    `revoked` tells of an identifier whether it is; a path without such an issuer goes before one with. Where there is none it is
-    `check_revocation`'s business.
+    `revoked` tells of an identifier whether it is; a path without such an issuer goes before one with. Where every path has one
+    it is `check_revocation`'s business.
 
     Errors: `credential_malformed`, `credential_expired`, `credential_not_yet_valid`, `credential_key_unsupported`,
     `credential_usage_forbidden`, `tnauthlist_missing`, `tnauthlist_malformed`, `credential_untrusted`,
@@ -185,8 +185,7 @@ def _credential(key: EllipticCurvePublicKey, authority: TNAuthList, chain: Seque
         public_key=key,
         tnauthlist=authority,
         not_before=int(max(certificate.not_valid_before_utc.timestamp() for certificate in chain)),
-        # RFC 5280 4.1.2.5: notAfter is the last second in which it is valid
-        not_after=int(min(certificate.not_valid_after_utc.timestamp() for certificate in chain)) + 1,
+        not_after=int(min(certificate.not_valid_after_utc.timestamp() for certificate in chain)),
         fingerprint=chain[0].fingerprint(SHA256()).hex(),
         path_pem="".join(certificate.public_bytes(Encoding.PEM).decode("ascii") for certificate in held),
         identifiers=tuple(map(_identifier, held if _self_issued(chain[-1]) else dict.fromkeys((*held, chain[-1])))),
@@ -232,8 +231,8 @@ def check_validity(certificate: x509.Certificate, now: float) -> None:
         not_before, not_after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except ValueError as error:  # year 0
         raise failure("credential_malformed", str(error)) from error
-    # RFC 5280 4.1.2.5: notAfter is the last second in which it is valid
-    if int(now) > not_after.timestamp():
+    # RFC 5280 4.1.2.5: from notBefore through notAfter, inclusive
+    if now > not_after.timestamp():
         raise failure("credential_expired", f"{not_after:%F %T}Z")
     if now < not_before.timestamp():
         raise failure("credential_not_yet_valid", f"{not_before:%F %T}Z")

@@ -270,13 +270,17 @@ async def _run(orders: socket.socket, link: socket.socket) -> None:
             await asyncio.sleep(ALIVE_EVERY)
             send({"kind": "alive"})
 
-    alive = loop.create_task(say_so())
+    alive: asyncio.Task[None] | None = None
     try:
         while line := await reader.readline():
             process.configure(json.loads(line))
             loop.add_reader(orders, take)  # again and again the same
+            if alive is None:
+                send({"kind": "log", "level": "info", "text": "fetch process ready"})
+                alive = loop.create_task(say_so())
     finally:
-        alive.cancel()
+        if alive is not None:
+            alive.cancel()
         loop.remove_reader(orders)
         await process.close()
         writer.close()

@@ -302,8 +302,8 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
             Option(
                 "rph_signers",
                 [],
-                "Service provider codes that may sign Resource-Priority. Any other signature of it counts as none, and the call "
-                "goes on. Empty: nobody's counts.",
+                "Service provider codes that may sign Resource-Priority. Any other signature of it counts as none, and the "
+                "call goes on. Empty: nobody's counts.",
                 "RFC 8443 4.2: only configured signers are trusted",
                 '["1234", "567A"]',
                 items=_SPCS,

@@ -29,16 +29,14 @@ CRL_FILE: Final = "crl"
 
 
 class Sources(NamedTuple):
-    """Where list and CRL come from, and whose roots say that they are good: words in one line; empty where none is asked for."""
+    """Where list and CRL come from, and by whose roots they are good: words in one line; empty where none is asked for."""
 
     trust_list: str = ""
     crl: str = ""
 
     @classmethod
     def of(cls, rules: TrustRules, roots: TrustAnchors) -> Sources:
-        return cls(
-            _words(rules.trust_list_url or rules.trust_list_file, roots), _words(rules.crl_url or rules.crl_file, roots)
-        )
+        return cls(_words(rules.trust_list_url or rules.trust_list_file, roots), _words(rules.crl_url or rules.crl_file, roots))
 
     @classmethod
     def read(cls, rules: TrustRules) -> Sources:
@@ -77,7 +75,7 @@ class Trust(NamedTuple):
         return cls(trust_list, revocations, list_source, crl_source)
 
     def under(self, rules: TrustRules) -> Trust:
-        """As far as the settings ask for it: what another STI-PA said, or one that they name no longer, is trusted no longer."""
+        """As far as the settings ask for it: what another STI-PA said, or one that is not named any more, is not trusted."""
         sources = Sources.read(rules)
         found = self
         if not holds(self.list_source, sources.trust_list):

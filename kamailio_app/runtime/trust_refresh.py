@@ -170,7 +170,7 @@ class TrustRefresh:
                 state.failures, state.error = state.failures + 1, error.token
                 pause = min(self._rules.trust_refresh_interval, _SOON * 2 ** min(state.failures - 1, 16))
             else:
-                if name == "trust_list" and not state.refreshed:
+                if name == "trust_list" and not (state.refreshed or self._states["crl"].refreshed):
                     self._list_came.set()
                 state.refreshed, state.failures, state.error = self._clock(), 0, ""
                 pause = (

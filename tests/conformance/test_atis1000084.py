@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from kamailio_app.credentials.credential import TrustAnchors, validate
 from kamailio_app.credentials.trust_list import MAX_CERTIFICATES, TrustList, read_trust_list, signer_url
 from kamailio_app.errors import TrustRefused
-from kamailio_app.lab.pki import POLICY_URL, Hierarchy, Issued
+from kamailio_app.lab.pki import POLICY_URL, Hierarchy, Issued, ServiceProvider
 
 from .support import NOW, b64, hierarchy, provider, raw_signature, token, unb64, without
 
@@ -57,7 +57,9 @@ def _outcome_of(**payload: Any) -> str:
 def test_list_holds_the_roots_of_the_cas() -> None:
     """ATIS-1000084: version, sequence, exp, trustList; with these anchors calls are verified."""
     held = _read(_list())
-    assert held == TrustList(ROOT_PEM, 7, NOW + 1000, "1.0", "O=STI-PA,C=US,CN=STI-PA CRL,ST=NJ,L=Bridgewater")
+    assert held == TrustList(
+        ROOT_PEM, 7, NOW + 1000, "1.0", "O=STI-PA,C=US,CN=STI-PA CRL,ST=NJ,L=Bridgewater", 0, SIGNER.pem.decode()
+    )
     assert validate(provider().chain_pem, held.anchors(), NOW).tnauthlist.spcs == ("1234",)
     assert held.anchors().certificates == (hierarchy().root.certificate,)
 
@@ -76,11 +78,12 @@ def test_list_replaces_and_does_not_add() -> None:
     assert held.anchors().certificates == (other.root.certificate,)
 
 
-@pytest.mark.parametrize("name", ["trustList", "certList", "caList"])
-def test_names_of_the_list(name: str) -> None:
-    """ATIS-1000084: trustList; France has certList for issuing CAs."""
-    payload = {**without(PAYLOAD, "trustList"), name: [ROOT_PEM]}
-    assert _read(_list(payload=payload)).certificates_pem == ROOT_PEM
+@pytest.mark.parametrize("name", ["certList", "caList", "trustlist"])
+def test_other_lists_are_nobodys_anchors(name: str) -> None:
+    """ATIS-1000084: trustList; France has certList for issuing CAs and for the STI-PA's own certificates."""
+    other = hierarchy().intermediate.pem.decode()
+    assert _outcome(_list(payload={**without(PAYLOAD, "trustList"), name: [other]})) == "trust_list_malformed"
+    assert _read(_list(payload={**PAYLOAD, name: [other]})).certificates_pem == ROOT_PEM
 
 
 @pytest.mark.parametrize(("version", "expected"), [("1.0", "1.0"), (1.0, "1.0"), (1, "1"), ("1\r\n2", "1\\x0d\\x0a2")])
@@ -141,6 +144,7 @@ def test_what_is_no_jws_is_malformed() -> None:
         "", ".", "..", "a.b", f"{text}.x", "{}", "{", "[]", "null", "{" * 100000, '{"a":' * 100000, "é.é.é", "\ud800",
         "{\ud800", json.dumps({**members, "payload": "=é"}),
         json.dumps({"caList": ""}), json.dumps({"caList": 5}), json.dumps({"caList": json.dumps(members)}),
+        json.dumps({"certList": text}),
         json.dumps(without(members, "signature")), json.dumps({**members, "payload": 5}),
         json.dumps({"payload": members["payload"], "signatures": []}),
         json.dumps({"payload": members["payload"], "signatures": [without(members, "payload")] * 2}),
@@ -222,6 +226,52 @@ def test_signer_is_no_service_provider() -> None:
     assert _outcome(_list(signer=root), root.pem) == "trust_list_untrusted"
 
 
+def test_signer_is_no_service_provider_under_the_same_root() -> None:
+    """ATIS-1000084: in France the STI-PA and the STI-CAs have one root; neither provider nor delegate nor web server signs."""
+    pki = hierarchy()
+    anchors = TrustAnchors([pki.root.certificate])
+    administrator = _issued(pki.root)
+    delegate = pki.service_provider(ServiceProvider(ca=True))
+    outcomes = {}
+    for name, signer in {
+        "administrator": administrator,
+        "below an issuing CA": _issued(pki.intermediate),
+        "provider": provider(),
+        "provider of the root": pki.service_provider(issuer=pki.root),
+        "below a delegate": _issued(delegate),
+        "web server": pki.web_server(["pa.example.test"]),
+        "for clients": _issued(pki.root, x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH])),
+    }.items():
+        try:
+            outcomes[name] = read_trust_list(_list(signer=signer), signer.chain_pem, anchors, NOW).signer_pem
+        except TrustRefused as error:
+            outcomes[name] = error.token
+    assert outcomes == {
+        "administrator": administrator.pem.decode(),
+        "below an issuing CA": outcomes["below an issuing CA"],
+        **dict.fromkeys(
+            ("provider", "provider of the root", "below a delegate", "web server", "for clients"), "trust_list_untrusted"
+        ),
+    }
+    assert outcomes["below an issuing CA"].endswith(pki.intermediate.pem.decode())
+
+
+def _issued(issuer: Issued, *extensions: x509.ExtensionType) -> Issued:
+    """What an STI-PA signs with, from this issuer."""
+    key, old = ec.generate_private_key(ec.SECP256R1()), SIGNER.certificate
+    builder = x509.CertificateBuilder(
+        issuer.certificate.subject, old.subject, key.public_key(), 1, old.not_valid_before_utc, old.not_valid_after_utc
+    )
+    usage = x509.KeyUsage(True, False, False, False, False, False, True, False, False)
+    builder = builder.add_extension(usage, critical=True).add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False
+    )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    certificate = builder.sign(issuer.key, SHA256())
+    return Issued(certificate, key, (issuer.certificate, *issuer.issuers))
+
+
 def _signed_by(key: ec.EllipticCurvePrivateKey, usage: x509.KeyUsage | None = None) -> bytes:
     root, old = hierarchy().policy_root, SIGNER.certificate
     builder = x509.CertificateBuilder(
@@ -258,7 +308,7 @@ def test_signers_certificate_is_valid_now() -> None:
 def test_certificate_may_come_with_the_list() -> None:
     """RFC 7515 4.1.6: x5c, which nothing has to be fetched for; it still chains to the pinned root."""
     assert signer_url(hierarchy().trust_list(bring_signer=True)) == ""
-    assert _outcome(hierarchy().trust_list(bring_signer=True), b"") == "valid"
+    assert _read(hierarchy().trust_list(bring_signer=True), b"").signer_pem == SIGNER.pem.decode()
     assert _outcome(Hierarchy(NOW).trust_list(bring_signer=True), SIGNER.pem) == "trust_list_untrusted"
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA224, SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from kamailio_app.credentials.credential import TrustAnchors
+from kamailio_app.credentials.credential import TrustAnchors, validate
 from kamailio_app.credentials.crl import Revocations, check_revocation, read_crl
 from kamailio_app.credentials.names import issuer_key
 from kamailio_app.errors import StirError, TrustRefused, UnsupportedCredential
@@ -22,6 +22,7 @@ from kamailio_app.lab.pki import Hierarchy, Issued
 from .support import NOW, credential, hierarchy, provider
 
 DAY = 86400
+_O = NameOID.ORGANIZATION_NAME
 LEAF = provider().certificate
 INTERMEDIATE = hierarchy().intermediate.certificate
 SIGNER = hierarchy().policy_signer
@@ -132,12 +133,31 @@ def test_serial_number_of_another_issuer_is_not_revoked() -> None:
     check_revocation(credential(), listed, NOW, hard=True)
 
 
+def test_name_that_imitates_an_issuer_revokes_nothing_of_it() -> None:
+    """RFC 5280 7.1: attributes are compared one by one."""
+    organization, common = (INTERMEDIATE.subject.get_attributes_for_oid(oid)[0] for oid in (_O, NameOID.COMMON_NAME))
+    forged = x509.Name(
+        [
+            *INTERMEDIATE.subject.get_attributes_for_oid(NameOID.COUNTRY_NAME),
+            x509.NameAttribute(_O, f"{organization.value!s}\x002.5.4.3={common.value!s}"),
+        ]
+    )
+    check_revocation(credential(), _read(_list(_entry(LEAF.serial_number, _of(forged)))), NOW, hard=True)
+
+
 @pytest.mark.parametrize("certificate", [LEAF, INTERMEDIATE], ids=["signer", "issuer"])
 def test_revoked_certificate_anywhere_in_the_path_is_refused(certificate: x509.Certificate) -> None:
     """RFC 5280 6.3: each certificate of the path; 437."""
     listed = _read(hierarchy().crl([certificate]))
     with pytest.raises(UnsupportedCredential, match="credential_revoked"):
         check_revocation(credential(), listed, NOW, hard=False)
+
+
+def test_anchor_that_its_root_has_revoked_is_refused() -> None:
+    """RFC 5280 6.3: the anchor is no part of the path, but its issuer may have withdrawn what is a CA's alone."""
+    held = validate(provider().pem, TrustAnchors([INTERMEDIATE]), NOW)
+    with pytest.raises(UnsupportedCredential, match="credential_revoked"):
+        check_revocation(held, _read(hierarchy().crl([INTERMEDIATE])), NOW, hard=False)
 
 
 def test_order_and_spelling_of_a_name_do_not_matter() -> None:
@@ -312,22 +332,33 @@ def _scope(**deviation: object) -> x509.IssuingDistributionPoint:
 
 @pytest.mark.parametrize(
     "point",
-    [
-        _scope(),
-        _scope(indirect_crl=False),
-        _scope(indirect_crl=False, only_contains_user_certs=True),
-        _scope(full_name=None),
-    ],
+    [_scope(), _scope(full_name=None)],
 )
 def test_issuing_distribution_point_is_understood(point: x509.IssuingDistributionPoint) -> None:
-    """RFC 5280 5.2.5: critical; what such a list revokes is revoked."""
+    """RFC 5280 5.2.5: critical; the STI-PA's list is indirect."""
     assert _outcome(_list(_entry(1), extensions=[(point, True)])) == "valid"
 
 
-def test_list_of_attribute_certificates_is_malformed() -> None:
-    """RFC 5280 5.2.5: not about ours."""
-    point = _scope(full_name=None, indirect_crl=False, only_contains_attribute_certs=True)
-    assert _outcome(_list(extensions=[(point, True)])) == "crl_malformed"
+_RELATIVE = x509.RelativeDistinguishedName([x509.NameAttribute(NameOID.COMMON_NAME, "1")])
+
+
+@pytest.mark.parametrize("critical", [True, False])
+@pytest.mark.parametrize(
+    "deviation",
+    [
+        {"only_contains_user_certs": True},
+        {"only_contains_ca_certs": True},
+        {"only_some_reasons": frozenset({x509.ReasonFlags.key_compromise})},
+        {"full_name": None, "indirect_crl": False, "only_contains_attribute_certs": True},
+        {"full_name": None, "indirect_crl": False, "only_contains_ca_certs": True},
+        {"full_name": None, "only_contains_user_certs": True},
+        {"indirect_crl": False},
+        {"indirect_crl": False, "full_name": None, "relative_name": _RELATIVE},
+    ],
+)
+def test_list_of_a_part_is_no_full_list(deviation: dict[str, object], critical: bool) -> None:
+    """RFC 5280 5.2.5: what it does not name may be revoked all the same; it never takes the place of a full one."""
+    assert _outcome(_list(_entry(1), extensions=[(_scope(**deviation), critical)])) == "crl_malformed"
 
 
 @pytest.mark.parametrize("critical", [True, False])

@@ -6,6 +6,7 @@ import pytest
 
 from kamailio_app import sti_vs
 from kamailio_app.errors import (
+    NOT_VALIDATED,
     BadIdentityInfo,
     InvalidIdentityHeader,
     KeyPairRefused,
@@ -17,6 +18,8 @@ from kamailio_app.errors import (
     failure,
 )
 from kamailio_app.identity import parse_identity, split_values
+from kamailio_app.lab.pki import ServiceProvider
+from kamailio_app.policy.codes import PROFILES, CodeProfile
 from kamailio_app.policy.treatment import FailureAction, TreatmentRules, treatment
 from kamailio_app.sip import Party, Request, called, caller, format_date, parse_date, party
 from kamailio_app.sti_as import SigningRules
@@ -53,7 +56,7 @@ GOOD = identity(token())
 def _refused(value: str) -> str:
     with pytest.raises(StirError) as caught:
         parse_identity(value)
-    assert isinstance(caught.value, InvalidIdentityHeader)
+    assert isinstance(caught.value, BadIdentityInfo if caught.value.token == "info_malformed" else InvalidIdentityHeader)
     return caught.value.token
 
 
@@ -82,13 +85,22 @@ def test_info_is_mandatory() -> None:
 def test_info_is_a_uri_in_angle_brackets() -> None:
     """RFC 8224 4: ident-info = "info" EQUAL ident-info-uri, ident-info-uri = LAQUOT absoluteURI RAQUOT."""
     for info in ("https://cr.example/x.pem", '"https://cr.example/x.pem"', "<>", "<https://cr.example/x.pem", "<a b>", ""):
-        assert _refused(f"a.b.c;info={info};ppt=shaken") == "identity_malformed"
+        assert _refused(f"a.b.c;info={info};ppt=shaken") == "info_malformed"
+    for info in ("<cr.example/x.pem>", "</x.pem>", "<#>", "<https:>"):
+        assert _refused(f"a.b.c;info={info};ppt=shaken") == "info_malformed"
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_info_that_is_no_uri_is_bad_identity_info(profile: CodeProfile) -> None:
+    """RFC 8224 6.2.2, ATIS-1000082 E7 (standards pitfall 3): 436, whoever asks."""
+    answer = profile.answer(_refused("a.b.c;info=https://cr.example/x.pem;ppt=shaken"))
+    assert (answer.code, answer.verstat) == (436, NOT_VALIDATED)
 
 
 @pytest.mark.parametrize("octet", ["\r", "\n", "\r\n", "\0", "\t", " ", '"', "<", "\x7f", "\xe9"])
 def test_info_holds_no_character_that_no_uri_has(octet: str) -> None:
     """RFC 3986 2: nothing that could begin a new header field or end the brackets."""
-    assert _refused(f"a.b.c;info=<https://cr.example/{octet}x>;ppt=shaken") == "identity_malformed"
+    assert _refused(f"a.b.c;info=<https://cr.example/{octet}x>;ppt=shaken") == "info_malformed"
 
 
 @pytest.mark.parametrize("digest", ["a.b", "a.b.c.d", "a.b.", ".b", "", "..", "a b.c", "a.b.c=", "a.b.c+", "a.b.c/", "a.b.ö"])
@@ -118,7 +130,7 @@ def test_parameter_without_value_is_malformed() -> None:
     """RFC 8224 4: info, alg and ppt have values."""
     for flag in (";alg", ";ppt", ";alg=", ';ppt=";'):
         assert outcome(identity(token(), f";info=<{X5U}>{flag}")) == "identity_malformed"
-    assert outcome(identity(token(), ";info;alg=ES256;ppt=shaken")) == "identity_malformed"
+    assert outcome(identity(token(), ";info;alg=ES256;ppt=shaken")) == "info_malformed"
 
 
 def test_parameter_names_have_no_case() -> None:
@@ -331,8 +343,8 @@ def test_date_is_checked_where_policy_asks_for_it(date: str | None, expected: st
 def test_now_lies_in_the_credentials_validity() -> None:
     """RFC 8224 6.2 step 4: a remembered credential has to be valid now, too."""
     remembered = credential()
-    assert outcome(GOOD, credential_=replace(remembered, not_after=NOW + 1)) == "valid"
-    assert outcome(GOOD, credential_=replace(remembered, not_after=NOW)) == "credential_expired"
+    assert outcome(GOOD, credential_=replace(remembered, not_after=NOW)) == "valid"
+    assert outcome(GOOD, credential_=replace(remembered, not_after=NOW - 1)) == "credential_expired"
     assert outcome(GOOD, credential_=replace(remembered, not_before=NOW + 1)) == "credential_not_yet_valid"
 
 
@@ -342,8 +354,50 @@ def test_iat_lies_in_the_credentials_validity() -> None:
     assert outcome(GOOD, credential_=replace(remembered, not_before=NOW - 10)) == "valid"
     assert outcome(GOOD, credential_=replace(remembered, not_before=NOW - 9)) == "credential_not_yet_valid"
     ahead = identity(token(claims={**CLAIMS, "iat": NOW + 30}))
-    assert outcome(ahead, credential_=replace(remembered, not_after=NOW + 31)) == "valid"
-    assert outcome(ahead, credential_=replace(remembered, not_after=NOW + 30)) == "credential_expired"
+    assert outcome(ahead, credential_=replace(remembered, not_after=NOW + 30)) == "valid"
+    assert outcome(ahead, credential_=replace(remembered, not_after=NOW + 29)) == "credential_expired"
+
+
+def test_credential_is_valid_through_its_last_second() -> None:
+    """RFC 5280 4.1.2.5: the period is from notBefore through notAfter, inclusive."""
+    ends_now = hierarchy().service_provider(ServiceProvider(not_after=NOW))
+    value = identity(token(key=ends_now.key))
+    assert outcome(value, credential_=credential(ends_now)) == "valid"
+    assert outcome(value, credential_=credential(ends_now), now=NOW + 1) == "credential_expired"
+
+
+def test_no_certificate_vouches_for_a_uri() -> None:
+    """RFC 8226 9 (standards VS-13, pitfall 43): a TNAuthList gives authority over numbers alone, an SPC too."""
+    for signed in ("sip:bob@orig.example.com", "sip:BOB@orig.example.com"):
+        request = replace(INVITE, from_uri="sip:bob@orig.example.com")
+        value = identity(token(claims={**CLAIMS, "orig": {"uri": signed}}))
+        verification = verify(value, request=request)
+        assert (verification.token, verification.verstat) == ("uri_not_authorized", NOT_VALIDATED)
+        assert sti_vs.examine(replace(request, identity=(value,)), now=NOW).needed == ()
+
+
+def test_bare_national_number_is_read_as_it_is_dialled() -> None:
+    """RFC 8224 8.3: canonical form on both sides; what is canonical as it stands stays so."""
+    national = identity(token(claims={**CLAIMS, "orig": {"tn": ORIG[1:]}, "dest": {"tn": [DEST[1:]]}}))
+    assert outcome(national, rules=VerificationRules(plan=NANP)) == "valid"
+    assert outcome(national) == "orig_mismatch"
+
+
+def test_number_of_a_domain_is_no_global_number() -> None:
+    """RFC 3966 5.1.5: a local number is valid in its context, and compared with it."""
+    assert outcome(GOOD, request=replace(INVITE, from_uri=f"tel:{ORIG};phone-context=pbx.example.com")) == "orig_mismatch"
+    assert outcome(GOOD, request=replace(INVITE, to_uri=f"tel:{DEST};phone-context=pbx.example.com")) == "dest_mismatch"
+
+
+def test_replay_is_known_by_what_was_signed() -> None:
+    """RFC 8224 12.1: the same PASSporT again, wherever it stands and whatever its signature; another one never."""
+    other = identity(token(claims={**CLAIMS, "attest": "B"}))
+    (key,) = sti_vs.replay_keys(verify(GOOD))
+    assert sti_vs.replay_keys(verify(identity(token()))) == (key,)
+    (other_key,) = sti_vs.replay_keys(verify(other))
+    assert key != other_key
+    assert sti_vs.replay_keys(verify(GOOD, other)) == (key, other_key)
+    assert sti_vs.replay_keys(verify(other, GOOD)) == (other_key, key)
 
 
 def test_signature_of_another_key_is_invalid() -> None:

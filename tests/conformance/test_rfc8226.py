@@ -222,12 +222,12 @@ def test_forged_signature_is_untrusted() -> None:
 
 
 def test_validity_has_two_ends() -> None:
-    """RFC 8224 6.2 step 4: notBefore is in, notAfter is out."""
+    """RFC 8224 6.2 step 4, RFC 5280 4.1.2.5: from notBefore through notAfter, inclusive."""
     chain = hierarchy().service_provider(ServiceProvider(not_before=NOW, not_after=NOW + 10)).chain_pem
     assert _outcome(chain, now=NOW - 1) == "credential_not_yet_valid"
     assert _outcome(chain, now=NOW) == "valid"
-    assert _outcome(chain, now=NOW + 9) == "valid"
-    assert _outcome(chain, now=NOW + 10) == "credential_expired"
+    assert _outcome(chain, now=NOW + 10) == "valid"
+    assert _outcome(chain, now=NOW + 10.1) == "credential_expired"
 
 
 def test_expired_signer() -> None:

@@ -10,9 +10,10 @@ from kamailio_app import sti_vs
 from kamailio_app.credentials.credential import Credential
 from kamailio_app.errors import PASSED, StirError, failure
 from kamailio_app.identity import parse_identity
+from kamailio_app.sti_vs import VerificationRules
 from kamailio_app.verdict import Verification
 
-from .support import CLAIMS, HEADER, INVITE, NOW, ORIG, X5U, credential, hierarchy, identity, replace, text, token
+from .support import CLAIMS, DEST, HEADER, INVITE, NOW, ORIG, X5U, credential, hierarchy, identity, replace, text, token
 
 SHAKEN = identity(token())
 RPH_X5U = "https://cr.example.test/5678/rph.pem"
@@ -30,10 +31,11 @@ def verified(
     *identities: str,
     resource_priority: tuple[str, ...] = ("ets.0, wps.0",),
     answer: Credential | StirError | None = None,
+    signers: tuple[str, ...] = ("1234",),
     **sip: Any,
 ) -> Verification:
     request = replace(INVITE, identity=identities, resource_priority=resource_priority, **sip)
-    examination = sti_vs.examine(request, now=NOW)
+    examination = sti_vs.examine(request, VerificationRules(rph_signers=frozenset(signers)), now=NOW)
     answers = {url: answer or credential() if url == RPH_X5U else credential() for url in examination.needed}
     return sti_vs.conclude(examination, answers, now=NOW)
 
@@ -139,16 +141,41 @@ def test_nothing_is_fetched_for_a_priority_that_is_not_there() -> None:
     assert sti_vs.examine(replace(INVITE, identity=(SHAKEN, rph())), now=NOW).needed == (X5U,)
 
 
+@pytest.mark.parametrize("signers", [(), ("5678",), ("12", "234", "12345")])
+def test_only_configured_signers_are_trusted(signers: tuple[str, ...]) -> None:
+    """RFC 8443 4.2: the verifier MUST have the authority over Resource-Priority as its trust anchor; others' counts as none."""
+    assert failed(rph(), signers=signers) == "rph_not_authorized"
+    assert failed(rph(), signers=("5678", "1234")) == ""
+
+
+def test_nothing_is_fetched_where_nobody_is_trusted() -> None:
+    """RFC 8224 10, cheap before costly."""
+    request = replace(INVITE, identity=(SHAKEN, rph()), resource_priority=("ets.0, wps.0",))
+    assert sti_vs.examine(request, now=NOW).needed == (X5U,)
+
+
 # --- RFC 9027 -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("dest", "to_uri"), [({"tn": ["911"]}, "sip:911@gw"), ({"uri": ["urn:service:sos"]}, "urn:service:sos")]
+    ("dest", "to_uri"),
+    [
+        ({"tn": ["911"]}, "sip:911@gw"),
+        ({"tn": ["112"]}, "tel:112"),
+        ({"uri": ["urn:service:sos"]}, "urn:service:sos"),
+        ({"uri": ["urn:service:sos.fire"]}, "urn:service:sos.fire"),
+    ],
 )
 def test_emergency_call(dest: dict[str, Any], to_uri: str) -> None:
     """RFC 9027 3: dest is the dial string or urn:service:sos, orig the caller."""
     value = rph(rph={"auth": ["esnet.1"]}, dest=dest)
     assert verified(value, to_uri=to_uri, resource_priority=("esnet.1",)).rph == ("esnet.1",)
+
+
+@pytest.mark.parametrize("dest", [{"tn": [DEST]}, {"tn": ["911", DEST]}, {"uri": ["urn:service:sosx"], "tn": [DEST]}])
+def test_esnet_is_for_emergency_services(dest: dict[str, Any]) -> None:
+    """RFC 9027 3: dest MUST be the emergency dial string or urn:service:sos; sph is for the way back."""
+    assert failed(rph(rph={"auth": ["esnet.1"]}, dest=dest), resource_priority=("esnet.1",)) == "rph_mismatch"
 
 
 def test_callback() -> None:

@@ -16,6 +16,7 @@ from kamailio_app import sti_vs
 from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.credentials.credential import Credential, TrustAnchors, validate
 from kamailio_app.errors import FAILED, FAILURES, NOT_VALIDATED, PASSED, StirError
+from kamailio_app.sti_vs import VerificationRules
 from kamailio_app.verdict import Verification
 
 from .support import GENERATED, INVITE, NOW, X5U, identity, read, replace, text, unb64
@@ -111,6 +112,7 @@ class Extension:
     caller: str = "+12155550121"
     resource_priority: tuple[str, ...] = ()
     priority: str | None = None
+    signers: tuple[str, ...] = ("5678",)
     note: str = ""
 
 
@@ -126,6 +128,13 @@ EXTENSIONS = [
     ),
     Extension("66_rph_ets.jwt", resource_priority=("ets.0, wps.0",)),
     Extension("66_rph_ets.jwt", "rph_mismatch", resource_priority=("ets.0",), note="wps.0 is signed and not there"),
+    Extension(
+        "66_rph_ets.jwt",
+        "rph_not_authorized",
+        resource_priority=("ets.0, wps.0",),
+        signers=(),
+        note="its signer is not among those configured",
+    ),
     Extension("67_rph_911.jwt", called="911", beside=(), call="ppt_unsupported", resource_priority=("esnet.1",)),
     Extension(
         "68_rph_callback.jwt",
@@ -232,7 +241,7 @@ def _verify_extension(case: Extension) -> Verification:
         resource_priority=case.resource_priority,
         priority=case.priority,
     )
-    examination = sti_vs.examine(request, now=NOW)
+    examination = sti_vs.examine(request, VerificationRules(rph_signers=frozenset(case.signers)), now=NOW)
     chains = {OWN_X5U: OWN_CHAIN, _own_x5u(text(f"generated/{case.file}")): case.chain}
     return sti_vs.conclude(examination, {url: _credential(chains[url]) for url in examination.needed}, now=NOW)
 
@@ -298,7 +307,7 @@ VARIANTS = {
     4: "valid",  # spaces around the semicolons
     5: "valid",  # no alg: ES256
     6: "valid",  # an unknown parameter
-    7: "identity_malformed",  # info without angle brackets
+    7: "info_malformed",  # info without angle brackets
     8: "valid",  # names in capitals
     9: "valid",  # no ppt: the PASSporT's own
 }

@@ -10,10 +10,12 @@ from typing import Any, Final
 from kamailio_app import sti_vs
 from kamailio_app.errors import FAILURES, failure
 from kamailio_app.sip import Request
+from kamailio_app.sti_vs import VerificationRules
 from kamailio_app.verdict import Verdict, Verification
 from tests.fuzz.mutations import Field
 from tests.unit.builders import DEST, NOW, ORIG, X5U, credential
 
+RULES: Final = VerificationRules(rph_signers=frozenset({"1234"}))
 LONGEST: Final = 2.0  # seconds for one header: a bound for what would hang, not a measurement
 
 
@@ -24,7 +26,7 @@ class Wrong(Exception):
 def verdict_of(field: Field, request: Request) -> Verification:
     """Verify, and check what was said. Errors: Wrong, and whatever the product lets through."""
     began = time.perf_counter()
-    examination = sti_vs.examine(request._replace(identity=(field.text,)), now=NOW)
+    examination = sti_vs.examine(request._replace(identity=(field.text,)), RULES, now=NOW)
     found = {url: credential() if url == X5U else failure("x5u_unreachable") for url in examination.needed}
     verification = sti_vs.conclude(examination, found, now=NOW)
     if time.perf_counter() - began > LONGEST:

@@ -73,7 +73,7 @@ def test_calls_follow_trust_list_and_crl_without_reload(network: Network, tmp_pa
         edges.until_calls_end(others, REFUSED)
         edges.until(lambda site: state(site, "crl") != "", "the state of the CRL")
         for site in edges.sites:
-            assert re.match(r"sequence=5 expires=\S+Z age=\ds next=\S+Z failures=0$", state(site, "trust_list"))
+            assert re.match(r"sequence=5 expires=\S+Z expires_in=\d+s age=\ds next=\S+Z failures=0$", state(site, "trust_list"))
             assert re.match(r"number=5 revoked=0 next_update=\S+Z age=\ds next=\S+Z failures=0$", state(site, "crl"))
 
         # It gains a CA, whose refusal was remembered for an hour; a certificate that is at hand is revoked

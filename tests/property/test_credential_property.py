@@ -95,7 +95,7 @@ def test_credential_is_held_within_its_validity_only(offset: int) -> None:
     if not 0 <= now < 253402300800:
         return
     held = _validate(PEM, now)
-    assert (held is not None) is (credential().not_before <= now < credential().not_after)
+    assert (held is not None) is (credential().not_before <= now <= credential().not_after)
 
 
 def _as_pem(der: bytes) -> bytes:

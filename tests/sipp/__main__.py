@@ -24,7 +24,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--target", nargs="+", default=[], metavar="NAME", help="of targets/, or a path; default: both edges")
     parser.add_argument("--scenario", nargs="+", default=[], metavar="PATTERN", help="names of folders, with * and ?")
     parser.add_argument("--out", type=Path, default=Path("build/sipp"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1) + 1, metavar="N", help="systems at once")
+    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1) + 2, metavar="N", help="systems at once")
     parser.add_argument("--list", action="store_true", help="the scenarios and their cases; nothing is run")
     return parser.parse_args()
 

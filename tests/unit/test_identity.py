@@ -7,9 +7,10 @@ from time import perf_counter
 
 import pytest
 
-from kamailio_app.errors import InvalidIdentityHeader
+from kamailio_app.errors import BadIdentityInfo, InvalidIdentityHeader
 from kamailio_app.identity import (
     MAX_FIELD_OCTETS,
+    MAX_MERGED_OCTETS,
     IdentityHeader,
     IdentityParameters,
     parameter_text,
@@ -118,13 +119,6 @@ def test_what_has_no_passport_in_front(value: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        f";info={INFO}",
-        f';info="{INFO}"',
-        ";info=token",
-        ";info",
-        ";info=",
-        ";info=<>",
-        f";info=<{INFO}",
         f";info=<{INFO}>x",
         f";info=<{INFO}>;info=<{INFO}>",
         f";info=<{INFO}>;alg=ES256;ALG=ES256",
@@ -148,9 +142,34 @@ def test_parameters_that_break_the_grammar(text: str) -> None:
         parameters(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f";info={INFO}",
+        f';info="{INFO}"',
+        ";info=token",
+        ";info",
+        ";info=",
+        ";info=<>",
+        f";info=<{INFO}",
+        f";INFO={INFO}",
+        f";alg=ES256; info = {INFO}",
+        ";info=<cr.example.test/a.pem>",
+        ";info=</a.pem>",
+        ";info=<https:>",
+        ";info=<:a>",
+        ";info=<1https://a.b/>",
+        ";info=<#>",
+    ],
+)
+def test_info_that_is_no_uri_in_angle_brackets(text: str) -> None:
+    with refused("info_malformed"):
+        parameters(text)
+
+
 @pytest.mark.parametrize("evil", ["\r\nX: y", "\r", "\n", " ", "\t", ">", "<", '"', "\x00", "\x7f", "\\", "é", "\u2028"])
 def test_info_takes_nothing_that_could_inject_a_header(evil: str) -> None:
-    with refused("identity_malformed"):
+    with refused("identity_malformed" if evil == ">" else "info_malformed"):
         parameters(f";info=<https://cr.example.test/{evil}a.pem>")
 
 
@@ -201,8 +220,13 @@ def test_folded_field_is_unfolded_before_it_is_parted() -> None:
     assert split_values(f"{D};x=1,\r\n {D}") == [f"{D};x=1", f" {D}"]
 
 
+def test_largest_values_are_parted() -> None:
+    value = D + ";x=" + "y" * (MAX_FIELD_OCTETS - len(D) - 3)
+    assert split_values(",".join([value] * 9)) == [value] * 9
+
+
 def test_oversized_field_is_one_value_that_is_refused() -> None:
-    field = "a,b" * MAX_FIELD_OCTETS
+    field = "a,b" * MAX_MERGED_OCTETS
     assert split_values(field) == [field]
     with refused("identity_too_large"):
         parse_identity(field)
@@ -246,7 +270,7 @@ def test_16_kilobytes_of_anything_are_read_in_linear_time(piece: str) -> None:
     began = perf_counter()
     for field in (text, "," + text, "\n" + text + "x", f"{D};info=<{INFO}>" + text, D + text, "x" + text + "x\n y"):
         for value in split_values(field)[:10]:
-            with suppress(InvalidIdentityHeader):
+            with suppress(InvalidIdentityHeader, BadIdentityInfo):
                 parse_identity(value)
     assert perf_counter() - began < 0.5
 

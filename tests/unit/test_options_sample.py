@@ -95,6 +95,7 @@ def test_all_examples_together_are_accepted(tmp_path: Path) -> None:
     )
     assert (settings.replay, settings.strict_profile, settings.call_time_budget) == ("flag", True, 1.5)
     assert settings.emergency == {"112", "15", "17", "18"}
+    assert settings.verification.rph_signers == {"1234", "567A"}
     assert settings.trust == TrustRules(
         trust_list_url="https://sti-pa.example.net/v1/ca-list",
         trust_list_file=Path("/etc/kamailio/stirshaken/ca-list.jws"),
@@ -107,7 +108,7 @@ def test_all_examples_together_are_accepted(tmp_path: Path) -> None:
     fetch = settings.fetch
     assert (fetch.permit, fetch.deny) == (("10.20.0.0/16",), ("203.0.113.0/24", "2001:db8::/32"))
     assert fetch.dns_servers == ("192.0.2.53", "[2001:db8::53]:5353")
-    assert (fetch.max_concurrent, fetch.max_concurrent_per_host) == (200, 4)
+    assert (fetch.max_concurrent, fetch.max_concurrent_per_host) == (200, 8)
     assert (fetch.breaker_failures, fetch.breaker_seconds) == (10, 60)
     assert (settings.state_dir, settings.max_disk_certificates) == (Path("/var/lib/kamailio-stirshaken"), 5000)
     assert settings.verification.plan == settings.signing.plan == NumberPlan("1", "1", "011", 10)
@@ -133,10 +134,11 @@ def test_defaults_are_the_cautious_choices(tmp_path: Path) -> None:
     assert settings.call_time_budget == 2.0
     assert settings.fetch.timeout == 5.0
     assert settings.emergency == {"911", "933", "112"}
+    assert settings.verification.rph_signers == frozenset()
     assert settings.trust == TrustRules()
     assert not settings.trust.hard
     assert (settings.fetch.permit, settings.fetch.deny, settings.fetch.dns_servers) == ((), (), ())
-    assert (settings.fetch.max_concurrent, settings.fetch.max_concurrent_per_host) == (1000, 8)
+    assert (settings.fetch.max_concurrent, settings.fetch.max_concurrent_per_host) == (1000, 32)
     assert (settings.fetch.breaker_failures, settings.fetch.breaker_seconds) == (5, 30)
     assert (settings.state_dir, settings.max_disk_certificates) == (Path("/var/lib/kamailio-stirshaken"), 20000)
 
@@ -220,8 +222,8 @@ def test_wrong_type_is_refused(tmp_path: Path, text: str, hint: str) -> None:
         ("[verification]\ncode_profile = 'rfc'", "code_profile is one of rfc8224, atis1000082, man, not 'rfc'"),
         ("[verification]\nreplay_detection = ''", "replay_detection is one of off, flag, fail"),
         ("[verification]\ncertificate_profile = 'Strict'", "certificate_profile is one of lenient, strict"),
-        ("[verification]\ncall_time_budget = 0.09", "call_time_budget lies between 0.1 and 30"),
-        ("[verification]\ncall_time_budget = 31", "call_time_budget lies between 0.1 and 30"),
+        ("[verification]\ncall_time_budget = 0.49", "call_time_budget lies between 0.5 and 30"),
+        ("[verification]\ncall_time_budget = 31", "call_time_budget lies between 0.5 and 30"),
         ("[trunk.a]\nfailure_action = ''", "[trunk.a] failure_action is one of observe, tag, reject"),
         ("[trunk.a]\ncode_profile = 'x'", "[trunk.a] code_profile is one of"),
         ("[trust]\ncrl_failure = 'open'", "crl_failure is one of soft, hard"),

@@ -99,6 +99,24 @@ def test_what_is_no_number_is_a_uri_without_parameters_password_and_port(value: 
 
 
 @pytest.mark.parametrize(
+    ("value", "party"),
+    [
+        ("tel:12155550121;phone-context=pbx.example.com", None),
+        ("tel:2155550121;isub=1;Phone-Context=pbx.example.com", None),
+        ("tel:5550121;phone-context=", None),
+        ("tel:555012;phone-context=pbx.example.com", tn("555012")),
+        ("sip:911;phone-context=ims.example.net@gw;user=phone", tn("911")),
+        ("sip:12155550121;phone-context=pbx.example.com@gw;user=phone", uri("sip:12155550121@gw")),
+        ("tel:+12155550121;phone-context=pbx.example.com", tn("12155550121")),
+        ("tel:12155550121;phone-contextual=pbx.example.com", tn("12155550121")),
+    ],
+)
+def test_number_of_a_domain_is_no_global_number(value: str, party: Party | None) -> None:
+    """RFC 3966 5.1.5."""
+    assert sip.party(value) == sip.party(value, NANP) == party
+
+
+@pytest.mark.parametrize(
     "value", ["", "sip:", "alice", "mailto:alice@example.com", "sip:alice@", "tel:", "urn:", "tel:alice", "sip:;lr"]
 )
 def test_what_names_nobody(value: str) -> None:

@@ -76,6 +76,7 @@ class World:
         """Another process of the same Kamailio: forked before anything was reloaded."""
         stir = Stirshaken(self.path)
         stir.service.accepted, stir.service.trust = first.service.accepted, first.service.trust
+        stir.port._secret = first.port._secret
         return stir
 
     def _sleep(self, seconds: float) -> None:

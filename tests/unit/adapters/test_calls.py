@@ -705,13 +705,23 @@ def test_rich_call_data_that_failed_is_said_and_not_shown(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("present", "shown"),
-    [(("esnet.1",), "esnet.1"), (("esnet.1, ets.0",), "esnet.1"), (("ets.0",), "failed"), ((), "failed")],
+    [(("ets.1",), "ets.1"), (("ets.1, wps.0",), "ets.1"), (("wps.0",), "failed"), ((), "failed")],
 )
-def test_resource_priority_that_was_verified_is_shown(desk: Desk, present: tuple[str, ...], shown: str) -> None:
-    header = extension("rph", rph={"auth": ["esnet.1"]})
+def test_resource_priority_that_was_verified_is_shown(tmp_path: Path, present: tuple[str, ...], shown: str) -> None:
+    desk = Desk(tmp_path, verification={"rph_signers": ["1234"]})
+    header = extension("rph", rph={"auth": ["ets.1"]})
     assert desk.verify(identity=(identity(), header), resource_priority=present) == 1
     assert desk.port.results["rph"] == shown
-    assert (" also=rph_mismatch" in desk.line()) == (present != ("esnet.1",))
+    assert (" also=rph_mismatch" in desk.line()) == (present != ("ets.1",))
+
+
+@pytest.mark.parametrize("signers", [[], ["5678"]])
+def test_resource_priority_of_a_signer_who_may_not_has_failed(tmp_path: Path, signers: list[str]) -> None:
+    desk = Desk(tmp_path, verification={"rph_signers": signers})
+    header = extension("rph", rph={"auth": ["ets.1"]})
+    assert desk.verify(identity=(identity(), header), resource_priority=("ets.1",)) == 1
+    assert desk.port.results["rph"] == "failed"
+    assert f"result=valid verstat={PASSED} also=rph_not_authorized " in desk.line()
 
 
 def test_results_of_an_earlier_call_do_not_stay(desk: Desk) -> None:
@@ -770,6 +780,16 @@ def test_replay_is_rejected_where_that_is_wanted_but_for_emergencies(tmp_path: P
     assert [desk.verify(identity=(identity(),)) for _ in range(2)] == [1, -1]
     assert desk.port.results["code"] == 438
     assert desk.verify(identity=(identity(),), request_uri="sip:911@x") == 3
+
+
+def test_replay_is_seen_beside_whatever_else_is_signed(tmp_path: Path) -> None:
+    """Neither order nor omission hides one: each PASSporT of a call is remembered."""
+    desk = Desk(tmp_path, verification={"replay_detection": "flag"})
+    one, two, three, four = (identity(claims={"origid": name}) for name in ("one", "two", "three", "four"))
+    calls = [((one, two), ""), ((two,), "1"), ((three, one), "1"), ((three,), "1"), ((four,), "")]
+    for headers, replay in calls:
+        assert desk.verify(identity=headers) == 1
+        assert desk.port.results["replay"] == replay
 
 
 def test_call_that_is_not_valid_is_no_replay(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from kamailio_app.lab.pki import ServiceProvider, expired
 from tests.fake_ksr import FakeKsr, Mode
 
 from ..builders import DATE, NOW, ORIG, ORIGID, X5U, hierarchy, identity, passport, provider
-from ..runtime.support import LISTS, trust
+from ..runtime.support import LISTS, sourced, trust
 from .support import ENTRY_POINTS, MORE_RESULTS, World
 
 SPOOFED = "TN-Validation-Passed"
@@ -141,7 +141,7 @@ def test_call_whose_credential_is_missing_is_pending(world: World) -> None:
     assert world.ksr.avp == {}
 
 
-@pytest.mark.parametrize(("budget", "wait"), [(0.1, 100), (1.5, 1500), (30.0, 30000)])
+@pytest.mark.parametrize(("budget", "wait"), [(0.5, 500), (1.5, 1500), (30.0, 30000)])
 def test_script_is_told_how_long_to_park(world: World, budget: float, wait: int) -> None:
     stir = world.start(verification={"call_time_budget": budget})
     world.signed_call()
@@ -263,6 +263,7 @@ def test_defect_is_said_on_one_line_and_the_call_goes_on(
     def broken(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("boom\r\n\0\N{SNOWMAN}\udcff")
 
+    act(stir, "stir_fetched", X5U)
     monkeypatch.setattr(stir.calls, "sign", broken)
     monkeypatch.setattr(stir.calls, "verify", broken)
     monkeypatch.setattr(stir.calls, "tag", broken)
@@ -325,13 +326,16 @@ def test_results_that_few_calls_have_do_not_outlive_a_defect_either(world: World
 STALE = identity(claims={"iat": NOW - 100})
 
 
-def test_reason_goes_into_responses_of_either_kind(world: World) -> None:
-    stir = world.start()
+@pytest.mark.parametrize("refusing", [False, True])
+def test_reason_goes_into_the_responses(world: World, refusing: bool) -> None:
+    stir = world.start(verification={"failure_action": "reject" if refusing else "tag"})
     message = world.signed_call(value=STALE)
-    assert act(stir, "stir_verify") == 3
-    (lines,) = message.to_reply
+    assert act(stir, "stir_verify") == (-1 if refusing else 3)
+    (lines,) = world.ksr.avp["stir_reason"]
     assert lines.startswith('Reason: STIR ;cause=403 ;text="Stale Date" ;ppi="..')
-    assert world.ksr.avp["stir_reason"] == [lines] == [world.ksr.var["stir_reason"]]
+    assert lines == world.ksr.var["stir_reason"]
+    # A call that goes on is answered 100 first, which is not to say it
+    assert message.to_reply == ([lines] if refusing else [])
     message = world.call()
     act(stir, "stir_verify")
     assert message.to_reply == []
@@ -848,13 +852,18 @@ def test_settings_are_looked_for_where_the_package_puts_them(world: World, monke
 OTHER = "https://cr.example.test/other.pem"
 
 
-def parked(world: World, urls: str = X5U) -> str | int | None:
-    return world.ksr.entry(kamailio.PARKED, urls)
+PLACES = 16
+
+
+def parked(world: World, urls: str = X5U) -> list[str]:
+    """INDEX:LABEL:DEADLINE of those that wait."""
+    texts = [str(world.ksr.entry(kamailio.PARKED, f"{place} {urls}") or "0") for place in range(PLACES)]
+    return sorted(each for text in texts for each in text.split(" ")[1:])
 
 
 def waiting(world: World, urls: str = X5U) -> list[str]:
     """INDEX:LABEL of those that wait."""
-    return [each.rpartition(":")[0] for each in str(parked(world, urls) or "").split(" ")[1:]]
+    return [each.rpartition(":")[0] for each in parked(world, urls)]
 
 
 def park(world: World, stir: Stirshaken, transaction: str, urls: str = X5U, entry: str = "stir_park") -> int:
@@ -866,7 +875,7 @@ def next_calls(world: World, stir: Stirshaken) -> list[tuple[str | int, str | in
     found = []
     while act(stir, "stir_next") > 0:
         found.append((world.ksr.var["stir_index"], world.ksr.var["stir_label"]))
-    return found
+    return sorted(found, key=str)
 
 
 def test_first_call_for_a_credential_orders_it_and_the_second_does_not(world: World) -> None:
@@ -877,7 +886,8 @@ def test_first_call_for_a_credential_orders_it_and_the_second_does_not(world: Wo
     assert park(world, stir, "7:8", f"{X5U} {OTHER}") == 1
     assert world.post.ordered() == [f"fetch {X5U}", f"fetch {OTHER}", f"fetch {X5U} {OTHER}"]
     deadline = NOW * 1000 + 2000
-    assert parked(world) == f"{deadline} 1:2:{deadline} 3:-4:{deadline}"
+    assert world.ksr.entry(kamailio.PARKED, X5U) == str(deadline)
+    assert parked(world) == [f"1:2:{deadline}", f"3:-4:{deadline}"]
 
 
 def test_order_that_nobody_heard_of_again_is_given_again(world: World) -> None:
@@ -896,7 +906,7 @@ def test_full_queue_sends_the_call_on_and_leaves_no_waiter(world: World) -> None
     stir = world.start()
     world.post.full = True
     assert park(world, stir, "1:2") == -1
-    assert parked(world) is None
+    assert world.ksr.tables[kamailio.PARKED].entries == {}
     assert f"fetch queue full: token=x5u_timeout x5u={X5U}" in world.ksr.log_text("err")
     world.post.full = False
     assert park(world, stir, "3:4") == 1
@@ -922,18 +932,36 @@ def test_full_queue_takes_away_its_own_call_only(world: World, monkeypatch: pyte
     assert world.post.ordered() == [f"fetch {X5U}"]
 
 
+def test_call_that_was_claimed_while_its_order_was_refused_is_left_to_the_claimer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = world.start()
+    resuming = world.process(worker)
+
+    def full_and_meanwhile(*_arguments: object) -> bool:
+        # An earlier order is answered while this one is refused
+        act(resuming, "stir_fetched", X5U)
+        assert next_calls(world, resuming) == [(1, 2)]
+        return False
+
+    monkeypatch.setattr(world.post, "put", full_and_meanwhile)
+    # A call that is continued twice is leaked
+    assert park(world, worker, "1:2") == 1
+    assert "fetch queue full" not in world.ksr.log_text()
+
+
 def test_unpark_takes_away_its_own_call_only(world: World) -> None:
     stir = world.start()
     for transaction in ("1:2", "11:2", "1:22"):
         park(world, stir, transaction)
     for transaction, urls in (("1:2", X5U), ("1:2", X5U), ("11:2", OTHER)):
         assert park(world, stir, transaction, urls, "stir_unpark") == 1
-        assert waiting(world) == ["11:2", "1:22"]
+        assert sorted(waiting(world)) == ["11:2", "1:22"]
     park(world, stir, "11:2", X5U, "stir_unpark")
     park(world, stir, "1:22", X5U, "stir_unpark")
     assert waiting(world) == []
     world.keep(stir)
-    assert parked(world) is None
+    assert world.ksr.tables[kamailio.PARKED].entries == {}
 
 
 def test_urls_of_a_parked_call_that_are_no_utf_8_are_no_defect(world: World) -> None:
@@ -956,8 +984,29 @@ def test_what_was_fetched_wakes_every_call_that_waited_once(world: World) -> Non
     assert act(resuming, "stir_fetched", X5U) == 1
     assert next_calls(world, resuming) == [(1, 2), (3, -4)]
     assert next_calls(world, resuming) == []
-    assert parked(world) is None
+    assert (world.ksr.entry(kamailio.PARKED, X5U), parked(world)) == (None, [])
     assert waiting(world, OTHER) == ["5:6"]
+
+
+def test_native_script_gives_no_urls(world: World) -> None:
+    # Four long URLs do not fit into an argument of python_exec
+    stir = world.start()
+    urls = " ".join(f"https://cr.example.test/{'x' * 500}/{number}.pem" for number in range(4))
+    park(world, stir, "1:2", urls)
+    world.ksr.async_data = urls
+    for arguments in ((), ("",), ("<null>",)):
+        assert act(stir, "stir_fetched", *arguments) == 1
+    assert next_calls(world, stir) == [(1, 2)]
+
+
+def test_urls_are_forgotten_when_nobody_is_left_to_wake(world: World) -> None:
+    # Whoever asks again without a new answer takes nothing that belongs to the next one
+    stir = world.start()
+    act(stir, "stir_fetched", X5U)
+    assert next_calls(world, stir) == []
+    park(world, stir, "1:2")
+    assert next_calls(world, stir) == []
+    assert waiting(world) == ["1:2"]
 
 
 def test_call_that_parks_while_others_are_named_is_named_too(world: World) -> None:
@@ -981,7 +1030,7 @@ def test_two_processes_that_resume_never_name_the_same_call(world: World) -> Non
     for stir in (one, two) * 3:
         if act(stir, "stir_next") > 0:
             found.append(world.ksr.var["stir_index"])
-    assert found == [0, 1, 2, 3]
+    assert sorted(found, key=str) == [0, 1, 2, 3]
 
 
 def test_nobody_is_woken_where_nobody_waits_any_more(world: World) -> None:
@@ -990,7 +1039,7 @@ def test_nobody_is_woken_where_nobody_waits_any_more(world: World) -> None:
     park(world, stir, "1:2", X5U, "stir_unpark")
     world.keep(stir)
     # It was fetched all the same: the next call has it
-    assert (world.web.asked, world.ksr.queue, parked(world), next_calls(world, stir)) == ([X5U], [], None, [])
+    assert (world.web.asked, world.ksr.queue, parked(world), next_calls(world, stir)) == ([X5U], [], [], [])
     world.signed_call()
     assert act(stir, "stir_verify") == 1
 
@@ -1005,6 +1054,23 @@ def test_call_whose_timer_is_about_to_fire_is_left_to_it(world: World) -> None:
     act(stir, "stir_fetched", X5U)
     assert next_calls(world, stir) == [(3, 4)]
     assert waiting(world) == ["1:2"]
+
+
+def test_call_whose_time_is_over_goes_on_with_what_came(world: World) -> None:
+    stir = world.start()
+    second = identity(jose={"x5u": OTHER}, parameters=f";info=<{OTHER}>")
+    world.signed_call(("Identity", second.encode()))
+    assert act(stir, "stir_verify") == 2
+    park(world, stir, "1:2", f"{X5U} {OTHER}")
+    # The other one takes long
+    answers = world.post.work(stir.service.configuration())
+    world.keeper.more = [answer for answer in answers if X5U in answer.get("credentials", ())]
+    assert len(world.keeper.more) == 1
+    world.keep(stir)
+    assert (world.ksr.queue, waiting(world, f"{X5U} {OTHER}")) == ([], ["1:2"])
+    world.clock.now += 2
+    act(stir, "stir_unpark", "1:2")
+    assert act(stir, "stir_resume") == 1
 
 
 def test_resumed_call_finds_what_was_fetched(world: World) -> None:
@@ -1130,7 +1196,7 @@ def test_fetch_process_that_could_not_be_told_is_told_the_next_time(world: World
 
 
 def test_what_the_sti_pa_says_reaches_every_process(world: World) -> None:
-    found = trust([hierarchy().root.certificate], [])
+    found = sourced(trust([hierarchy().root.certificate], []), world.directory)
     stir = world.start(verification={"ca_file": ""}, trust=LISTS)
     other = world.process(stir)
     world.keep(stir)
@@ -1160,6 +1226,12 @@ def test_what_the_fetch_process_says_is_one_line(world: World, level: str) -> No
     assert world.ksr.log_text(level) == "stirshaken: caf\\xe9\\x0d\\x0a\\x00\n"
 
 
+def test_last_words_of_the_fetch_process_are_all_said(world: World) -> None:
+    stir = world.start()
+    stir._say("err", f"fetch process 4711 said: {'x' * 1990}the error")
+    assert world.ksr.log_text("err").endswith("xthe error\n")
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -1169,7 +1241,7 @@ def test_what_the_fetch_process_says_is_one_line(world: World, level: str) -> No
         {"kind": "credentials", "urls": "", "credentials": [1]},
         {"kind": "credentials", "urls": "", "credentials": {OTHER: 5}},
         {"kind": "trust"},
-        {"kind": "trust", "trust": ["", "", ""]},
+        {"kind": "trust", "trust": ["", "", "", "", ""]},
         {"kind": "trust", "trust": ["", "x" * (33 << 20)]},
         {"kind": "state", "name": "crl"},
         {"kind": "log", "level": "no such level", "text": "x"},
@@ -1202,9 +1274,11 @@ def test_answer_of_a_kind_that_came_later_is_left_alone(world: World) -> None:
 @pytest.mark.parametrize("text", [5, "", " ", "garbage", "9:9 9:9:9", "\N{SNOWMAN} 1:2:3", "-1 9:9:9"])
 def test_list_that_is_not_ours_is_ignored(world: World, text: str | int) -> None:
     stir = world.start()
-    world.ksr.put_entry(kamailio.PARKED, X5U, text, 0)
+    for key in (X5U, *(f"{place} {X5U}" for place in range(PLACES))):
+        world.ksr.put_entry(kamailio.PARKED, key, text, 0)
     assert park(world, stir, "1:2") == 1
-    assert waiting(world) == ["1:2"]
+    act(stir, "stir_fetched", X5U)
+    assert next_calls(world, stir) == [(1, 2)]
     assert world.internal_errors() == []
 
 
@@ -1226,11 +1300,49 @@ def test_table_of_credentials_does_not_grow_with_the_urls_of_strangers(world: Wo
     for url in urls:
         stir.port.put(url, f"text of {url}", 60)
     assert len(world.ksr.tables[kamailio.CREDENTIALS].entries) <= 4096
+    # Just now, all of them: calls wait for them
+    assert all(stir.port.get(url) == f"text of {url}" for url in urls)
+    world.clock.now += 7
     # Whoever came last has the place; nobody gets what belongs to another
     assert {stir.port.get(url) for url in urls} <= {None, *(f"text of {url}" for url in urls)}
     kept = [url for url in urls if stir.port.get(url) is not None]
     assert len(kept) == len(world.ksr.tables[kamailio.CREDENTIALS].entries)
     assert all(stir.port.get(url) == f"text of {url}" for url in kept)
+
+
+def test_url_that_another_took_the_place_of_is_there_as_long_as_a_call_waits(world: World) -> None:
+    stir = world.start(cache={"max_shared_certificates": 64}, verification={"call_time_budget": 3.5})
+    urls = [f"https://cr.example.test/{number}.pem" for number in range(65)]
+    for url in urls:
+        stir.port.put(url, "text", 3600)
+    world.clock.now += 7.9
+    assert {stir.port.get(url) for url in urls} == {"text"}
+    world.clock.now += 0.1
+    assert {stir.port.get(url) for url in urls} == {"text", None}
+    # What ends sooner is gone sooner
+    stir.port.put(X5U, "text", 3)
+    world.clock.now += 3
+    assert stir.port.get(X5U) is None
+    # Another setting counts from the reload on
+    world.settings(cache={"max_shared_certificates": 64}, verification={"call_time_budget": 1.0})
+    world.reload()
+    act(stir, "stir_tag")
+    stir.port.put(X5U, "text", 3600)
+    world.ksr.tables[kamailio.CREDENTIALS].entries.clear()
+    world.clock.now += 5.9
+    assert stir.port.get(X5U) == "text"
+    world.clock.now += 0.1
+    assert stir.port.get(X5U) is None
+
+
+def test_place_in_the_table_is_one_that_a_stranger_cannot_compute(world: World) -> None:
+    first = world.start()
+    other_server = Stirshaken(world.path)
+    urls = [f"https://cr.example.test/{number}.pem" for number in range(100)]
+    own, same, other = ([stir.port._place(url) for url in urls] for stir in (first, world.process(first), other_server))
+    assert own == same
+    assert sum(one == another for one, another in zip(own, other, strict=True)) < 10
+    assert len(set(own)) > 90
 
 
 def test_fetched_credential_is_gone_from_the_table_when_its_time_is_over(world: World) -> None:

@@ -15,6 +15,7 @@ from kamailio_app.adapters.parking import Parking
 NAME: Final = "parked"
 URLS: Final = "https://a.example.test/ https://b.example.test/"
 WAIT: Final = 2500
+PLACES: Final = 16
 
 
 @dataclass
@@ -69,9 +70,17 @@ class Lot:
     def process(self) -> Parking:
         return Parking(lambda: self.table, NAME, lambda: self.now / 1000)
 
-    def text(self, urls: str = URLS) -> str:
-        """The entry, with times relative to the first one."""
+    def foist(self, text: Any, urls: str = URLS) -> None:
+        """As somebody might who touches the table."""
+        self.table.entries.update(dict.fromkeys((urls, *(f"{place} {urls}" for place in range(PLACES))), text))
+
+    def ordered_until(self, urls: str = URLS) -> str:
         return str(self.table.entries.get(urls, ""))
+
+    def waiting(self, urls: str = URLS) -> list[str]:
+        """INDEX:LABEL:DEADLINE of those that wait, in all places."""
+        texts = [str(self.table.entries.get(f"{place} {urls}", "0")) for place in range(PLACES)]
+        return sorted(each for text in texts for each in text.split(" ")[1:])
 
 
 @pytest.fixture
@@ -95,7 +104,20 @@ def test_entry_says_until_when_a_fetch_is_ordered_and_who_waits(lot: Lot) -> Non
     first = lot.now + WAIT
     lot.now += 100
     parking.park(URLS, "3:4", WAIT)
-    assert lot.text() == f"{first} 1:-2:{first} 3:4:{first + 100}"
+    assert lot.ordered_until() == str(first)
+    assert lot.waiting() == [f"1:-2:{first}", f"3:4:{first + 100}"]
+
+
+def test_those_who_wait_for_the_same_are_not_one_long_text(lot: Lot) -> None:
+    parking = lot.process()
+    for number in range(1600):
+        parking.park(URLS, f"{number}:1", WAIT)
+    assert len(lot.waiting()) == 1600
+    assert len(lot.table.entries) == 1 + PLACES
+    assert max(len(text.split(" ")) - 1 for text in lot.table.entries.values()) < 200
+    assert sorted(claims(parking)) == [(number, 1) for number in range(1600)]
+    parking.forget_order(URLS)
+    assert lot.table.entries == {}
 
 
 def test_nothing_stays_in_the_table_for_whom_nobody_waits(lot: Lot) -> None:
@@ -114,7 +136,7 @@ def test_order_stays_while_nobody_waits(lot: Lot) -> None:
     parking = lot.process()
     assert parking.park(URLS, "1:2", WAIT)
     parking.unpark(URLS, "1:2")
-    assert lot.text() == str(lot.now + WAIT)
+    assert lot.table.entries == {URLS: str(lot.now + WAIT)}
     assert not parking.park(URLS, "3:4", WAIT)
 
 
@@ -142,10 +164,10 @@ def test_text_that_is_not_ours_is_as_none(lot: Lot, text: Any) -> None:
         lambda: parking.forget_order(URLS),
     ]
     for use in uses:
-        lot.table.entries[URLS] = text
+        lot.foist(text)
         assert not use()
         assert lot.table.held == []
-    lot.table.entries[URLS] = text
+    lot.foist(text)
     assert parking.park(URLS, "1:2", WAIT)
     assert claims(parking) == [(1, 2)]
 
@@ -166,9 +188,11 @@ def test_waiters_that_are_not_ours_do_not_hide_those_that_are(lot: Lot) -> None:
         f"1:{'9' * 30}:{end}",
         "\N{SUPERSCRIPT TWO}:2:3",
     ):
-        lot.table.entries[URLS] = f"{lot.text()} {foreign}"
-    parking.park(URLS, "5:6", WAIT)
-    assert lot.text() == f"{end} 1:2:{end} 5:6:{end}"
+        for key, text in lot.table.entries.items():
+            lot.table.entries[key] = f"{text} {foreign}"
+    for number in range(100):
+        parking.park(URLS, f"{number}:6", WAIT)
+    assert sorted(claims(parking)) == sorted([(1, 2), *((number, 6) for number in range(100))])
 
 
 @pytest.mark.parametrize("transaction", ["", " ", "x", "1", "1:2:3", "1:2 3:4", "\0", "\N{SNOWMAN}", "a" * 9000])
@@ -176,7 +200,7 @@ def test_what_is_no_transaction_is_never_claimed(lot: Lot, transaction: str) -> 
     parking = lot.process()
     parking.park(URLS, transaction, WAIT)
     parking.park(URLS, "1:2", WAIT)
-    assert claims(parking) in ([(1, 2)], [(3, 4), (1, 2)])
+    assert sorted(claims(parking)) in ([(1, 2)], [(1, 2), (3, 4)])
     parking.unpark(URLS, transaction)
 
 
@@ -186,7 +210,7 @@ def test_what_is_no_transaction_is_never_claimed(lot: Lot, transaction: str) -> 
 )
 def test_any_text_is_read(text: str) -> None:
     lot = Lot()
-    lot.table.entries[URLS] = text
+    lot.foist(text)
     parking = lot.process()
     claims(parking)
     parking.park(URLS, "1:2", WAIT)
@@ -219,7 +243,7 @@ def test_order_that_was_carried_out_is_ordered_again(lot: Lot) -> None:
     parking.park(URLS, "1:1", WAIT)
     parking.forget_order(URLS)
     assert parking.park(URLS, "2:2", WAIT)
-    assert claims(parking) == [(1, 1), (2, 2)]
+    assert sorted(claims(parking)) == [(1, 1), (2, 2)]
 
 
 def test_refused_order_leaves_others_able_to_order(lot: Lot) -> None:
@@ -229,7 +253,7 @@ def test_refused_order_leaves_others_able_to_order(lot: Lot) -> None:
     one.forget_order(URLS)
     one.unpark(URLS, "1:1")
     assert two.park(URLS, "3:3", WAIT)
-    assert claims(two) == [(2, 2), (3, 3)]
+    assert sorted(claims(two)) == [(2, 2), (3, 3)]
 
 
 # --- Who waits --------------------------------------------------------------------------------------------------
@@ -241,9 +265,9 @@ def test_somebody_waits_until_claimed_or_taken_away(lot: Lot) -> None:
     parking.park(URLS, "1:1", WAIT)
     parking.park(URLS, "2:2", WAIT)
     assert parking.anybody(URLS)
-    parking.claim(URLS)
+    claimed = parking.claim(URLS)
     assert parking.anybody(URLS)
-    parking.unpark(URLS, "2:2")
+    parking.unpark(URLS, "2:2" if claimed == (1, 1) else "1:1")
     assert not parking.anybody(URLS)
 
 
@@ -253,18 +277,31 @@ def test_only_the_call_itself_is_taken_away(lot: Lot, transaction: str) -> None:
     all_of_them = ["1:2", "11:2", "1:22", "1:-2", "-1:2"]
     for each in all_of_them:
         parking.park(URLS, each, WAIT)
-    parking.unpark(URLS, transaction)
-    assert [f"{index}:{label}" for index, label in claims(parking)] == [each for each in all_of_them if each != transaction]
+    assert parking.unpark(URLS, transaction)
+    assert {f"{index}:{label}" for index, label in claims(parking)} == {*all_of_them} - {transaction}
+
+
+def test_who_takes_a_call_away_hears_whether_it_was_there(lot: Lot) -> None:
+    worker, resuming = lot.process(), lot.process()
+    assert not worker.unpark(URLS, "1:1")
+    for number in range(3):
+        worker.park(URLS, f"{number}:1", WAIT)
+    claimed = resuming.claim(URLS)
+    assert claimed is not None
+    # That one somebody else resumes
+    found = {number: worker.unpark(URLS, f"{number}:1") for number in range(3)}
+    assert found == {number: number != claimed[0] for number in range(3)}
+    assert not worker.unpark(URLS, "0:1")
 
 
 # --- Who resumes whom -------------------------------------------------------------------------------------------
 
 
-def test_calls_are_claimed_one_by_one_in_the_order_of_their_coming(lot: Lot) -> None:
+def test_calls_are_claimed_one_by_one(lot: Lot) -> None:
     parking = lot.process()
     for number in range(3):
         parking.park(URLS, f"{number}:-{number + 1}", WAIT)
-    assert claims(parking) == [(0, -1), (1, -2), (2, -3)]
+    assert sorted(claims(parking)) == [(0, -1), (1, -2), (2, -3)]
     assert parking.claim(URLS) is None
 
 
@@ -273,16 +310,17 @@ def test_two_processes_never_claim_the_same_call(lot: Lot) -> None:
     for number in range(9):
         worker.park(URLS, f"{number}:1", WAIT)
     found = [claimed for parking in (one, two, two) * 4 if (claimed := parking.claim(URLS))]
-    assert found == [(number, 1) for number in range(9)]
+    assert sorted(found) == [(number, 1) for number in range(9)]
 
 
 def test_claimed_call_is_not_claimed_again_when_its_timer_unparks_it(lot: Lot) -> None:
     parking = lot.process()
     parking.park(URLS, "1:1", WAIT)
     parking.park(URLS, "2:2", WAIT)
-    assert parking.claim(URLS) == (1, 1)
-    parking.unpark(URLS, "1:1")
-    assert claims(parking) == [(2, 2)]
+    claimed = parking.claim(URLS)
+    assert claimed is not None
+    parking.unpark(URLS, "{}:{}".format(*claimed))
+    assert claims(parking) == [other for other in ((1, 1), (2, 2)) if other != claimed]
 
 
 @pytest.mark.parametrize(("left", "claimed"), [(WAIT, True), (301, True), (300, False), (1, False), (0, False), (-1000, False)])
@@ -330,14 +368,18 @@ def test_lock_is_released_after_every_use(lot: Lot) -> None:
     parking.claim(URLS)
     parking.forget_order(URLS)
     parking.unpark(URLS, "2:2")
+    parking.unpark(URLS, "1:1")
     assert (lot.table.held, lot.table.entries) == ([], {})
 
 
 def test_table_is_looked_up_at_each_use() -> None:
     # KSR's modules are made anew in each process
-    tables = [Table(), Table()]
-    seen = iter(tables)
-    parking = Parking(lambda: next(seen), NAME, lambda: 0.0)
+    made: list[Table] = []
+
+    def table() -> Table:
+        made.append(Table())
+        return made[-1]
+
+    parking = Parking(table, NAME, lambda: 0.0)
     parking.park(URLS, "1:1", WAIT)
-    parking.park(URLS, "2:2", WAIT)
-    assert [table.entries[URLS] for table in tables] == ["2500 1:1:2500", "2500 2:2:2500"]
+    assert [list(each.entries.values()) for each in made] == [["0 1:1:2500"], ["2500"]]

@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ObjectIdentifier
 
 from kamailio_app.credentials import tnauthlist
-from kamailio_app.credentials.credential import TrustAnchors, check_validity, fitness, validate
-from kamailio_app.credentials.names import issuer_key
+from kamailio_app.credentials.credential import TrustAnchors, check_validity, fitness, kept_pem, validate
+from kamailio_app.credentials.names import identifier, issuer_key
 from kamailio_app.credentials.tnauthlist import TelephoneNumberRange, TNAuthList
 from kamailio_app.errors import UnsupportedCredential
-from kamailio_app.lab.pki import ServiceProvider, expired
+from kamailio_app.lab.pki import Issued, ServiceProvider, expired
 
 from ..builders import DAY, NOW, anchors, authority, evil, hierarchy, issue, key_usage, pem, provider, refused
 
@@ -60,6 +60,13 @@ def test_credential_says_what_a_crl_may_name() -> None:
     assert held.anchor == ROOT.fingerprint(SHA256()).hex()
     itself = validate(provider().chain_pem, TrustAnchors([LEAF]), NOW)
     assert (itself.identifiers, itself.anchor) == (held.identifiers[:1], itself.fingerprint)
+
+
+def test_crl_may_name_an_anchor_that_is_no_root() -> None:
+    """A list of issuing CAs: their root can withdraw them."""
+    held = validate(pem(LEAF), TrustAnchors([INTERMEDIATE]), NOW)
+    assert held.identifiers == validate(provider().chain_pem, anchors(), NOW).identifiers
+    assert held.path_pem == pem(LEAF).decode()
 
 
 def test_anchor_with_an_extension_that_cannot_be_read() -> None:
@@ -110,7 +117,7 @@ def test_signer_may_be_issued_by_the_anchor_itself() -> None:
     assert validate(pem(LEAF), TrustAnchors([INTERMEDIATE]), NOW).not_after == NOW + 30 * DAY
 
 
-@pytest.mark.parametrize("moment", [NOW - 3600, NOW + 30 * DAY - 1])
+@pytest.mark.parametrize("moment", [NOW - 3600, NOW + 30 * DAY])
 def test_valid_from_the_first_to_the_last_second(moment: int) -> None:
     validate(provider().chain_pem, anchors(), moment)
 
@@ -220,7 +227,7 @@ def test_signer_of_tomorrow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("moment", "token"), [(NOW - 3601, "credential_not_yet_valid"), (NOW + 30 * DAY, "credential_expired")]
+    ("moment", "token"), [(NOW - 3601, "credential_not_yet_valid"), (NOW + 30 * DAY + 1, "credential_expired")]
 )
 def test_edges_of_validity(moment: int, token: str) -> None:
     refuses(token, provider().chain_pem, moment)
@@ -253,6 +260,93 @@ def test_year_zero_is_malformed(which: int) -> None:
     moment = re.findall(rb"\x18\x0f(\d{14}Z)", der)[which]
     tampered = x509.load_der_x509_certificate(der.replace(moment, b"0000" + moment[4:]))
     refuses("credential_malformed", pem(tampered, INTERMEDIATE), NOW + 45 * YEAR)
+
+
+# --- Several paths ----------------------------------------------------------------------------------------------
+
+
+ROOTS = [issue(None, CA, name=f"ROOT {number}") for number in range(8)]
+CROSSED = [issue(root, CA, name="CA", key=ISSUER.key) for root in ROOTS]
+"""The same issuing CA under each root."""
+SIGNER = issue(CROSSED[0], END, authority()).certificate
+
+
+def crossed(count: int) -> tuple[bytes, TrustAnchors]:
+    """The signer with so many certificates of its issuer, and the roots of all."""
+    octets = pem(SIGNER, *(each.certificate for each in CROSSED[:count]))
+    return octets, TrustAnchors(root.certificate for root in ROOTS)
+
+
+def name_of(issued: Issued) -> str:
+    return identifier(issuer_key(issued.certificate.issuer), issued.certificate.serial_number)
+
+
+@pytest.mark.parametrize("revoked", range(8))
+def test_path_without_a_revoked_issuer_goes_before_one_with(revoked: int) -> None:
+    octets, roots = crossed(2)
+    names = {name_of(CROSSED[revoked])}
+    held = validate(octets, roots, NOW, revoked=names.__contains__)
+    assert names.isdisjoint(held.identifiers)
+
+
+@pytest.mark.parametrize("good", range(7))
+def test_any_path_is_found_if_it_is_the_only_one_left(good: int) -> None:
+    octets, roots = crossed(7)
+    names = {name_of(issued) for number, issued in enumerate(CROSSED) if number != good}
+    held = validate(octets, roots, NOW, revoked=names.__contains__)
+    assert held.path_pem == pem(SIGNER, CROSSED[good].certificate).decode()
+
+
+def test_where_every_path_has_a_revoked_issuer_the_first_path_stands() -> None:
+    octets, roots = crossed(3)
+    asked: list[str] = []
+
+    def revoked(name: str) -> bool:
+        asked.append(name)
+        return True
+
+    held = validate(octets, roots, NOW, revoked=revoked)
+    assert held == validate(octets, roots, NOW)
+    assert len(asked) == 3
+
+
+def test_revoked_signer_has_one_path_only() -> None:
+    held = validate(provider().chain_pem, anchors(), NOW, revoked={identifier("", LEAF.serial_number)}.__contains__)
+    assert held == validate(provider().chain_pem, anchors(), NOW)
+
+
+def test_other_certificates_of_the_same_cas_are_kept() -> None:
+    stranger, junk = evil().intermediate.certificate, evil().service_provider().certificate
+    octets = pem(SIGNER, ROOTS[0].certificate, *(each.certificate for each in CROSSED[:2]), stranger, junk)
+    roots = TrustAnchors(root.certificate for root in ROOTS[:2])
+    credential = validate(octets, roots, NOW)
+    kept = kept_pem(octets, credential)
+    assert kept.startswith(credential.path_pem)
+    assert sorted(kept.split("-----BEGIN")) == sorted(
+        pem(SIGNER, *(each.certificate for each in CROSSED[:2])).decode().split("-----BEGIN")
+    )
+    assert validate(kept.encode(), roots, NOW) == credential
+    used = credential.identifiers[1]
+    assert used not in validate(kept.encode(), roots, NOW, revoked=lambda name: name == used).identifiers
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_issuers_of_other_certificates_are_kept_in_any_order(order: tuple[int, int]) -> None:
+    between = issue(ROOTS[1], CA, name="BETWEEN")
+    cross = issue(between, CA, name="CA", key=ISSUER.key)
+    spare = (cross.certificate, between.certificate)
+    octets = pem(SIGNER, CROSSED[0].certificate, *(spare[number] for number in order))
+    credential = validate(octets, TrustAnchors([ROOTS[0].certificate]), NOW)
+    assert validate(kept_pem(octets, credential).encode(), TrustAnchors([ROOTS[1].certificate]), NOW)
+
+
+def test_what_is_kept_is_bounded() -> None:
+    padding = x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), bytes(4000))
+    large = [issue(root, CA, padding, name="CA", key=ISSUER.key).certificate for root in ROOTS[1:6]]
+    octets = pem(SIGNER, CROSSED[0].certificate, *large)
+    kept = kept_pem(octets, validate(octets, TrustAnchors([ROOTS[0].certificate]), NOW))
+    assert 10_000 < len(kept) <= 16384
+    assert kept.count("BEGIN") == 4
 
 
 # --- Fitness ----------------------------------------------------------------------------------------------------

@@ -39,6 +39,14 @@ def test_compatible_characters_are_the_same() -> None:
     assert key(common_name("O\u0301perateur \uff21")) == key(common_name("\u00d3perateur A"))
 
 
+@pytest.mark.parametrize("between", ["", "\0", "\0=", "\x00\x00\x00\x00\x00\x00\x00\x09"])
+def test_value_that_looks_like_another_attribute_is_none(between: str) -> None:
+    organization = NameOID.ORGANIZATION_NAME
+    forged = key(x509.NameAttribute(organization, f"Evil{between}2.5.4.3=X"))
+    forged_first = key(common_name(f"X{between}2.5.4.10=Evil"))
+    assert key(common_name("X"), x509.NameAttribute(organization, "Evil")) not in (forged, forged_first)
+
+
 @pytest.mark.parametrize(
     "attributes",
     [
@@ -60,6 +68,7 @@ def test_bit_string_in_a_name() -> None:
     bits = x509.NameAttribute(NameOID.X500_UNIQUE_IDENTIFIER, b"\x00\x01", _ASN1Type.BitString)
     assert key(bits) == key(bits)
     assert key(bits) != key()
+    assert key(bits) != key(x509.NameAttribute(NameOID.X500_UNIQUE_IDENTIFIER, "#0001"))
 
 
 def test_identifier_is_short_text() -> None:

@@ -10,13 +10,16 @@ from kamailio_app.credentials.trust_list import TrustList
 
 from ..builders import NOW, hierarchy
 
-HELD = TrustList(hierarchy().root.pem.decode(), 7, NOW, "1.0", "CN=STI-PA", 1)
+SIGNER = hierarchy().policy_signer
+HELD = TrustList(hierarchy().root.pem.decode(), 7, NOW, "1.0", "CN=STI-PA", 1, SIGNER.pem.decode())
 MEMBERS = json.loads(HELD.to_text())
 
 
 def test_trust_list_outlives_the_disk() -> None:
     assert TrustList.from_text(HELD.to_text()) == HELD
     assert HELD.anchors().certificates == (hierarchy().root.certificate,)
+    assert HELD.signers() == (SIGNER.certificate,)
+    assert HELD._replace(signer_pem="").signers() == ()
 
 
 def test_part_of_a_text_is_nothing() -> None:
@@ -41,6 +44,8 @@ def test_part_of_a_text_is_nothing() -> None:
         {**MEMBERS, "expires": None},
         {**MEMBERS, "version": 1},
         {**MEMBERS, "unknown": 1},
+        {**MEMBERS, "signer_pem": "x"},
+        {**MEMBERS, "signer_pem": None},
         {name: value for name, value in MEMBERS.items() if name != "issuer"},
     ],
 )

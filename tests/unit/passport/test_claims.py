@@ -99,6 +99,14 @@ def test_dest_may_hold_several_numbers_and_uris() -> None:
     assert parties == (Party("uri", "sip:a@b"), Party("tn", "2"), Party("tn", "1"))
 
 
+def test_dest_holds_a_hundred_and_no_more() -> None:
+    numbers, uris = [str(number) for number in range(60)], [f"sip:{number}@b" for number in range(41)]
+    assert len(read(dest={"tn": numbers, "uri": uris[:40]}).dest) == 100
+    for many in ({"tn": numbers, "uri": uris}, {"uri": uris, "tn": numbers}, {"tn": [*numbers, *uris]}):
+        with refused("claim_malformed"):
+            read(dest=many)
+
+
 @pytest.mark.parametrize(
     "dest",
     [

@@ -8,7 +8,7 @@ import pytest
 
 from kamailio_app.passport.claims import Attestation
 from kamailio_app.passport.encoding import canonical_json
-from kamailio_app.passport.passport import JoseHeader, jose_header, shaken_passport
+from kamailio_app.passport.passport import JoseHeader, jose_header, jose_ppt, shaken_passport
 
 from ..builders import ABSENT, CLAIMS, JOSE, NOW, X5U, b64, changed, passport, refused, signed, to_json
 
@@ -44,11 +44,33 @@ def test_alg_typ_and_x5u_are_mandatory(name: str) -> None:
         header(**{name: ABSENT})
 
 
-@pytest.mark.parametrize("name", ["alg", "typ", "x5u"])
+@pytest.mark.parametrize(("name", "token"), [("alg", "alg_unsupported"), ("typ", "typ_unsupported"), ("x5u", "info_mismatch")])
 @pytest.mark.parametrize("value", [None, 1, True, ["ES256"], {}])
-def test_members_are_text(name: str, value: object) -> None:
-    with refused("claim_malformed"):
+def test_member_of_a_wrong_type_fails_as_one_of_a_wrong_value(name: str, token: str, value: object) -> None:
+    with refused(token):
         header(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("octets", "ppt"),
+    [
+        (to_json(JOSE), "shaken"),
+        (b'{"ppt":"div","alg":"none"}', "div"),
+        (b'{"ppt":1}', None),
+        (b"{}", None),
+        (b"[]", None),
+        (b"", None),
+        (b'{"ppt":"div","x":"' + b"x" * 3100 + b'"}', None),
+    ],
+    ids=range(7),
+)
+def test_type_is_known_whatever_else_is_wrong(octets: bytes, ppt: str | None) -> None:
+    assert jose_ppt(b64(octets)) == ppt
+
+
+@pytest.mark.parametrize("text", ["A", "\u00e9\u00e9", "\ud800aa"])
+def test_text_that_is_no_header_has_no_type(text: str) -> None:
+    assert jose_ppt(text) is None
 
 
 @pytest.mark.parametrize("value", [1, True, ["shaken"], {}])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kamailio_app.passport.rcd import RcdClaims, RichCallData, rcd_claims, rich_call_data
+from kamailio_app.passport.rcd import RcdClaims, RichCallData, check_digests, rcd_claims, rich_call_data
 from kamailio_app.sip import Party
 
 from ..builders import ABSENT, DEST, NOW, ORIG, changed, refused
@@ -25,7 +25,8 @@ def digest(text: str, name: str = "sha256") -> str:
 
 
 def data(rcd: dict[str, Any], rcdi: Any = ABSENT, **others: Any) -> RichCallData:
-    return rich_call_data(changed({"rcd": rcd}, {"rcdi": rcdi, **others}))
+    members = changed({"rcd": rcd}, {"rcdi": rcdi, **others})
+    return check_digests(rich_call_data(members), members)
 
 
 # --- Claims -----------------------------------------------------------------------------------------------------
@@ -161,6 +162,25 @@ def test_digest_of_nothing(pointer: str) -> None:
 def test_digests_have_their_form(rcdi: object) -> None:
     with refused("claim_malformed"):
         data({"nam": "Alice"}, rcdi)
+
+
+def test_claims_are_read_without_a_look_at_digests() -> None:
+    members = {"rcd": {"nam": "Alice"}, "rcdi": {"/nam": digest("Bob"), "/icn": digest("")}}
+    assert rich_call_data(members) == RichCallData(nam="Alice", digests=tuple(members["rcdi"].items()))
+
+
+def test_reason_alone_has_nothing_to_digest_but_an_empty_object() -> None:
+    members = {"crn": "x", "rcdi": digest("{}")}
+    assert check_digests(rich_call_data(members), members) == RichCallData(crn="x")
+
+
+def test_no_more_is_digested_than_an_honest_signer_wants() -> None:
+    text = "x" * 10_000
+    rcd = {"nam": "Alice", "jcd": ["vcard", [[f"x{number}", {}, "text", text] for number in range(7)]]}
+    six = {f"/jcd/1/{number}/3": digest(text) for number in range(6)}
+    assert data(rcd, six).nam == "Alice"
+    with refused("claim_malformed"):
+        data(rcd, {**six, "/jcd/1/6/3": digest(text)})
 
 
 def test_digests_that_others_made() -> None:

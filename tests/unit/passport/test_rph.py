@@ -94,3 +94,36 @@ def test_callback_is_what_priority_says(priority: str) -> None:
 def test_callback_that_priority_does_not_say(priority: str | None) -> None:
     with refused("rph_mismatch"):
         check_rph(read(rph=ESNET, sph="psap-callback"), ["esnet.0"], priority)
+
+
+@pytest.mark.parametrize(
+    "dest",
+    [
+        {"tn": ["911"]},
+        {"tn": ["112"]},
+        {"tn": ["+911", "112"]},
+        {"uri": ["urn:service:sos"]},
+        {"uri": ["URN:service:sos.police"], "tn": ["911"]},
+        {"uri": ["sip:911@psap.example.net"]},
+    ],
+)
+def test_esnet_is_for_calls_to_an_emergency_service(dest: dict[str, Any]) -> None:
+    check_rph(read(rph=ESNET, dest=dest), ["esnet.0"], None)
+
+
+@pytest.mark.parametrize(
+    "dest",
+    [
+        {"tn": [DEST]},
+        {"tn": ["911", DEST]},
+        {"tn": ["9110"]},
+        {"tn": ["alice"]},
+        {"uri": ["urn:service:sosx"]},
+        {"uri": ["urn:service:counseling"]},
+    ],
+)
+def test_esnet_for_any_other_call(dest: dict[str, Any]) -> None:
+    with refused("rph_mismatch"):
+        check_rph(read(rph=ESNET, dest=dest), ["esnet.0"], None)
+    check_rph(read(dest=dest), ["ets.0", "wps.0"], None)
+    check_rph(read(rph=ESNET, dest=dest, sph="psap-callback"), ["esnet.0"], "psap-callback")

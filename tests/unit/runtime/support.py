@@ -21,8 +21,8 @@ from kamailio_app.runtime.fetch_process import FetchProcess
 from kamailio_app.runtime.fetcher import Download, Fetcher
 from kamailio_app.runtime.link import FETCH
 from kamailio_app.runtime.service import Pending, Service, Verified
-from kamailio_app.runtime.settings import FetchRules
-from kamailio_app.runtime.trust import Trust
+from kamailio_app.runtime.settings import FetchRules, TrustRules
+from kamailio_app.runtime.trust import Sources, Trust
 from kamailio_app.sip import Request
 
 from ..builders import NOW, X5U, hierarchy, identity, pem, provider, request
@@ -68,6 +68,13 @@ def trust(
         octets = hierarchy().crl(revoked, next_update=next_update)
         revocations = read_crl(octets, sti_pa(), NOW, signers=[signer.certificate]).to_text()
     return Trust(listed, revocations)
+
+
+def sourced(found: Trust, directory: Path) -> Trust:
+    """As if it came from where `LISTS` in this directory says."""
+    rules = TrustRules(trust_list_file=directory / LISTS["trust_list_file"], crl_file=directory / LISTS["crl_file"])
+    list_source, crl_source = Sources.of(rules, sti_pa())
+    return found._replace(list_source=list_source, crl_source=crl_source)
 
 
 @dataclass
@@ -140,6 +147,8 @@ class Post:
         self.full = False
         self.rung = 0
         self.said: list[Said] = []
+        self.recent: Any = None
+        """What the fetch process remembers; None: it is started anew."""
 
     def put(self, kind: str, generation: str, urls: str) -> bool:
         if not self.full:
@@ -156,7 +165,7 @@ class Post:
         return [f"{order.kind} {order.urls}" for order in self.orders]
 
     def work(self, configuration: Mapping[str, Any]) -> list[Said]:
-        """What a fetch process that is started now answers to what was ordered, through the link."""
+        """What the fetch process answers to what was ordered, through the link."""
         orders, self.orders = self.orders, []
         said: list[str] = []
 
@@ -164,6 +173,8 @@ class Post:
             process = FetchProcess(
                 lambda answer: said.append(json.dumps(answer)), clock=self.clock, make_fetcher=self.web.fetcher
             )
+            process._recent = self.recent or process._recent
+            self.recent = process._recent
             process.configure(json.loads(json.dumps(configuration)))
             for order in orders:
                 process.take(" ".join(order))
@@ -291,8 +302,11 @@ class Host:
 
     def trusts(self, found: Trust) -> None:
         """The keeper hears of it; a second later all processes have."""
-        self.keeper.take_trust(found)
+        self.keeper.take_trust(self.sourced(found))
         self.clock.now += 1
+
+    def sourced(self, found: Trust) -> Trust:
+        return sourced(found, self.directory)
 
     def fetch(self, url: str = X5U) -> Credential | StirError | None:
         """Obtain it; what a process that has just begun makes of it."""

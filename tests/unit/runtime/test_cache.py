@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kamailio_app.errors import failure
+from kamailio_app.credentials.credential import Credential
+from kamailio_app.errors import StirError, failure
 from kamailio_app.runtime.cache import CredentialCache, Fetched
 
 from ..builders import DAY, NOW, X5U, credential, provider
@@ -76,10 +77,32 @@ def test_the_least_recently_used_entry_goes_first() -> None:
 
 
 def test_strangers_cannot_make_it_grow() -> None:
-    cache = CredentialCache(5)
-    for number in range(1000):
-        cache.put(f"https://h/{number}", credential(), NOW + 10, now=NOW)
-    assert len(cache) == 5
+    for value in (credential(), failure("x5u_timeout")):
+        cache = CredentialCache(5)
+        for number in range(1000):
+            cache.put(f"https://h/{number}", value, NOW + 10, now=NOW)
+        assert len(cache) == 5
+
+
+def test_failures_displace_no_credentials() -> None:
+    cache = CredentialCache(2)
+    cache.put("good", credential(), NOW + 10, now=NOW)
+    for number in range(100):
+        cache.put(f"https://h/{number}", failure("x5u_timeout"), NOW + 10, now=NOW)
+    assert (len(cache), cache.get("good", NOW)) == (3, credential())
+    # Nor do credentials displace failures
+    cache.put("other", credential(), NOW + 10, now=NOW)
+    assert isinstance(cache.get("https://h/99", NOW), StirError)
+
+
+@pytest.mark.parametrize("last", [credential(), failure("x5u_timeout")], ids=["credential", "failure"])
+def test_url_has_a_credential_or_a_failure_and_never_both(last: Credential | StirError) -> None:
+    cache = CredentialCache(10)
+    for value in (credential(), failure("credential_untrusted"), last):
+        cache.put(X5U, value, NOW + 10, now=NOW)
+    assert (len(cache), cache.get(X5U, NOW)) == (1, last)
+    assert cache.get(X5U, NOW + 10) is None
+    assert len(cache) == 0
 
 
 # --- Renewal ----------------------------------------------------------------------------------------------------

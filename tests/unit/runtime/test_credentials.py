@@ -135,9 +135,13 @@ def test_what_is_kept_by_a_worker_is_bounded(tmp_path: Path) -> None:
     host = Host(tmp_path, cache={"max_cache_size": 3})
     service = host.service()
     urls = [f"https://cr.example.test/{number}.pem" for number in range(10)]
-    host.obtain(urls)
+    host.obtain([X5U, *urls])
+    assert token(get(host, service)) == ""
     assert {token(get(host, service, url)) for url in urls} == {"x5u_unreachable"}
-    assert len(service.credentials) == 3
+    assert len(service.credentials) == 1 + 3
+    # What any caller can cause displaces no credential
+    host.table.entries.clear()
+    assert token(get(host, service)) == ""
 
 
 def test_process_looks_into_the_table_once(host: Host) -> None:
@@ -552,13 +556,28 @@ def test_lent_credential_does_not_live_past_its_validity(host: Host) -> None:
 # --- The disk ---------------------------------------------------------------------------------------------------
 
 
-def test_restart_finds_on_the_disk_what_was_fetched(tmp_path: Path) -> None:
+def restarted(host: Host) -> None:
+    host.table.entries.clear()
+    host.first = host.post.recent = None
+
+
+def test_restart_finds_on_the_disk_what_verified_a_call(tmp_path: Path) -> None:
     host = Host(tmp_path, cache={"state_dir": "state"})
     host.obtain([X5U])
-    host.table.entries.clear()
-    host.first = None
+    assert decided(host.service().verify(CALL)) == ""
+    host.deliver()
+    restarted(host)
     assert token(host.fetch()) == ""
     assert host.web.asked == [X5U]
+
+
+def test_restart_does_not_find_what_verified_no_call(tmp_path: Path) -> None:
+    host = Host(tmp_path, cache={"state_dir": "state"})
+    assert token(host.fetch()) == ""
+    host.deliver()
+    restarted(host)
+    assert token(host.fetch()) == ""
+    assert host.web.asked == [X5U, X5U]
 
 
 def test_worker_does_not_touch_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

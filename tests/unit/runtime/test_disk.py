@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,21 @@ def test_last_one_put_counts(store: CertificateStore) -> None:
 def test_those_that_end_first_go_first(tmp_path: Path, said: Said) -> None:
     with closing(CertificateStore(tmp_path, 100, said)) as store:
         for number in range(106):
-            store.put(f"https://cr.example.test/{number}.pem", fetched(1_000_000 + number))
+            store.put(f"https://cr.example.test/{number}.pem", fetched(1_000_000 + number, f"signer {number}"))
         there = [number for number in range(106) if store.get(f"https://cr.example.test/{number}.pem")]
     assert there == list(range(6, 106))
+
+
+def test_one_signer_under_many_names_has_a_few_places(store: CertificateStore) -> None:
+    end = "-----END CERTIFICATE-----\n"
+    store.put(URL, fetched(1_000, pem=f"another{end}issuer{end}"))
+    for number in range(8):
+        # Who serves somebody's chain may put anything behind it
+        pem = f"signer{end}issuer {number}{end}"
+        store.put(f"https://cr.example.test/{number}.pem", fetched(1_000_000 + number, pem))
+    there = [number for number in range(8) if store.get(f"https://cr.example.test/{number}.pem")]
+    assert there == [4, 5, 6, 7]
+    assert store.get(URL) is not None
 
 
 def test_no_directory_or_no_size_keeps_nothing(tmp_path: Path, said: Said) -> None:
@@ -93,16 +106,35 @@ def test_file_that_is_no_database_is_made_anew(tmp_path: Path, said: Said) -> No
     assert "in use again" in said.lines[1]
 
 
-def test_full_disk_is_said_and_its_end_too(tmp_path: Path, store: CertificateStore, said: Said) -> None:
+class FullDisk(sqlite3.Connection):
+    """Can be read; nothing more can be put there."""
+
+    full = True
+
+    def execute(self, statement: str, *arguments: object) -> sqlite3.Cursor:
+        if FullDisk.full and statement.startswith("INSERT"):
+            raise sqlite3.OperationalError("database or disk is full")
+        return super().execute(statement, *arguments)  # type: ignore[arg-type]
+
+
+def test_full_disk_is_said_once_and_its_end_too(
+    store: CertificateStore, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.put(URL, fetched())
-    assert store._database is not None
-    pages = store._database.execute("PRAGMA page_count").fetchone()[0]
-    store._database.execute(f"PRAGMA max_page_count = {pages}")
-    store.put("https://cr.example.test/large.pem", fetched(pem="x" * 100_000))
+    store.close()
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=FullDisk))
+    monkeypatch.setattr(FullDisk, "full", True)
+    for _ in range(3):
+        store.put("https://cr.example.test/b.pem", fetched())
+        assert store.get(URL) == fetched()
+    (line,) = said.lines
+    assert "full; certificates are not kept over a restart" in line
+    monkeypatch.setattr(FullDisk, "full", False)
+    store.get(URL)
     assert len(said.lines) == 1
-    assert "full" in said.lines[0]
-    assert store.get(URL) == fetched()  # opened anew
+    store.put("https://cr.example.test/b.pem", fetched())
     assert "in use again" in said.lines[1]
+    assert len(said.lines) == 2
 
 
 def test_entry_that_is_not_ours_is_as_none(tmp_path: Path, store: CertificateStore) -> None:

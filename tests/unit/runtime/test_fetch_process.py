@@ -21,7 +21,7 @@ from kamailio_app.runtime.cache import Fetched
 from kamailio_app.runtime.disk import CertificateStore
 from kamailio_app.runtime.fetch_process import FetchProcess
 from kamailio_app.runtime.fetcher import Download
-from kamailio_app.runtime.link import FETCH, RENEW, Keeper, Orders
+from kamailio_app.runtime.link import FETCH, KEEP, RENEW, Keeper, Orders
 from kamailio_app.runtime.service import Service
 
 from ..builders import DAY, NOW, X5U, evil, hierarchy, pem, provider
@@ -59,8 +59,19 @@ def told(host: Host, *orders: str) -> list[Said]:
     return run(host, order)
 
 
+def in_turn(host: Host, *orders: str) -> list[Said]:
+    """Each when the one before is over."""
+
+    async def order(process: FetchProcess) -> None:
+        for each in orders:
+            process.take(each)
+            await settled(process)
+
+    return run(host, order)
+
+
 def credentials(said: list[Said]) -> list[tuple[str, dict[str, Fetched | None]]]:
-    """The answers to orders."""
+    """The answers to orders: one for each URL, and one more when all of an order are there."""
     return [
         (answer["urls"], {url: Fetched.from_text(text) for url, text in answer["credentials"].items()})
         for answer in said
@@ -69,10 +80,15 @@ def credentials(said: list[Said]) -> list[tuple[str, dict[str, Fetched | None]]]
 
 
 def only(said: list[Said], url: str = X5U) -> Fetched:
-    ((_urls, texts),) = credentials(said)
-    fetched = texts[url]
+    """The one answer for this URL."""
+    (fetched,) = [texts[url] for _urls, texts in credentials(said) if url in texts]
     assert fetched is not None
     return fetched
+
+
+def resumed(said: list[Said]) -> list[str]:
+    """The orders whose calls are to go on."""
+    return [urls for urls, _texts in credentials(said) if urls]
 
 
 def logged(said: list[Said]) -> list[str]:
@@ -84,21 +100,48 @@ def logged(said: list[Said]) -> list[str]:
 
 def test_order_is_answered_with_what_it_named(host: Host) -> None:
     said = told(host, f"{FETCH} {GENERATION} {X5U} {OTHER}")
-    ((urls, texts),) = credentials(said)
-    assert urls == f"{X5U} {OTHER}"
-    assert list(texts) == [X5U, OTHER]
-    good, failed = texts[X5U], texts[OTHER]
-    assert good is not None
-    assert failed is not None
+    good, failed = only(said), only(said, OTHER)
     assert (good.pem, good.expires) == (provider().chain_pem.decode(), NOW + DAY)
     assert (failed.token, failed.generation, failed.expires) == ("x5u_unreachable", GENERATION, NOW + 15)
+    # Its calls go on when all is there
+    *each, last = credentials(said)
+    assert [(urls, len(texts)) for urls, texts in each] == [("", 1), ("", 1)]
+    assert last == (f"{X5U} {OTHER}", {})
+
+
+def test_url_that_takes_long_does_not_hold_the_others_of_its_order(host: Host) -> None:
+    said: list[Said] = []
+
+    async def order(process: FetchProcess) -> None:
+        there = asyncio.Event()
+        fetcher: Any = process._fetcher
+        fetch = fetcher.fetch
+
+        async def slow(url: str) -> Download | StirError:
+            if url == OTHER:
+                await there.wait()
+            found: Download | StirError = await fetch(url)
+            return found
+
+        fetcher.fetch = slow
+        process._send = said.append
+        process.take(f"{FETCH} {GENERATION} {OTHER} {X5U}")
+        for _ in range(100):
+            await asyncio.sleep(0)
+        # A call whose time is over goes on with this one
+        assert (only(said).token, resumed(said), len(said)) == ("", [], 1)
+        there.set()
+
+    run(host, order)
+    assert only(said, OTHER).token == "x5u_unreachable"
+    assert resumed(said) == [f"{OTHER} {X5U}"]
 
 
 def test_one_fetch_per_url_however_many_ask(host: Host) -> None:
     order = f"{FETCH} {GENERATION} {X5U}"
     said = told(host, order, order, f"{order} {OTHER}", f"{RENEW} {GENERATION} {X5U}")
     assert sorted(host.web.asked) == [X5U, OTHER]
-    assert len(credentials(said)) == 4
+    assert sorted(resumed(said)) == [X5U, X5U, f"{X5U} {OTHER}"]
 
 
 def test_renewal_wakes_nobody_and_tells_nothing_of_failures(host: Host) -> None:
@@ -123,7 +166,7 @@ def test_order_before_any_configuration_is_nothing(host: Host) -> None:
 def test_more_orders_than_can_be_helped_are_dropped(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch_process, "_MAX_TASKS", 3)
     said = told(host, *(f"{FETCH} {GENERATION} https://cr.example.test/{number}.pem" for number in range(5)))
-    assert len(credentials(said)) == 3
+    assert len(resumed(said)) == 3
 
 
 def test_order_of_a_call_that_goes_by_newer_settings_waits_for_them(host: Host) -> None:
@@ -156,7 +199,7 @@ def test_order_of_a_call_that_goes_by_older_settings_waits_for_nothing(host: Hos
         while process._tasks:
             await asyncio.sleep(0.001)
 
-    assert len(credentials(run(host, order))) == 3
+    assert resumed(run(host, order)) == [X5U] * 3
 
 
 def test_order_does_not_wait_for_news_that_do_not_come(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,18 +212,15 @@ def test_order_does_not_wait_for_news_that_do_not_come(host: Host, monkeypatch: 
             host.clock.now -= 1  # set back all the time
             await asyncio.sleep(0.001)
 
-    assert len(credentials(run(host, order))) == 1
+    assert resumed(run(host, order)) == [X5U]
     assert time.monotonic() - began < 5
 
 
 def test_defect_of_one_fetch_is_not_the_others(host: Host) -> None:
     host.web.answers[OTHER] = RuntimeError("boom")
     said = told(host, f"{FETCH} {GENERATION} {OTHER} {X5U}")
-    ((_urls, texts),) = credentials(said)
-    failed, good = texts[OTHER], texts[X5U]
-    assert failed is not None
-    assert good is not None
-    assert (failed.token, good.token) == ("internal_error", "")
+    assert (only(said, OTHER).token, only(said).token) == ("internal_error", "")
+    assert resumed(said) == [f"{OTHER} {X5U}"]
     assert logged(said) == ["err: internal_error while fetching: RuntimeError('boom')"]
 
 
@@ -197,23 +237,36 @@ def test_certificate_that_every_worker_wants_renewed_is_renewed_once(host: Host)
     assert host.web.asked == [X5U]
 
 
-def test_settings_that_nothing_can_be_fetched_with_change_nothing(host: Host) -> None:
+def broken(_rules: object) -> Any:
+    raise OSError("no roots")
+
+
+def test_settings_that_nothing_can_be_fetched_with_leave_the_former_fetcher(host: Host) -> None:
     async def order(process: FetchProcess) -> None:
-        host.settings(x5u={"fetch_timeout": 1.0})
-        host.keeper.reload()
+        process._make_fetcher = broken
+        again(host, process, x5u={"fetch_timeout": 1.0}, verification={"ca_file": ""}, cache={"negative_lifetime": 20})
+        process.take(f"{FETCH} 1:0 {X5U}")
 
-        def broken(_rules: object) -> Any:
-            raise OSError("no roots")
+    said = run(host, order)
+    # All else is by the new ones
+    refused = only(said)
+    assert (refused.token, refused.generation, refused.expires) == ("credential_untrusted", "1:0", NOW + 20)
+    assert host.web.asked == [X5U]
+    assert logged(said) == ["err: certificates are fetched by the former settings, if at all: no roots"]
 
+
+def test_without_any_fetcher_orders_are_not_taken(host: Host) -> None:
+    async def order(process: FetchProcess) -> None:
         process._make_fetcher = broken
         process.configure(host.keeper.configuration())
         process.take(f"{FETCH} {GENERATION} {X5U}")
-        while process._tasks:
-            await asyncio.sleep(0.001)
+        assert not process._tasks
+        # What was in the way is mended
+        process._make_fetcher = host.web.fetcher
+        process.configure(host.keeper.configuration())
+        process.take(f"{FETCH} {GENERATION} {OTHER}")
 
-    said = run(host, order)
-    assert only(said).token == ""
-    assert logged(said) == ["err: certificates are fetched by the former settings, if at all: no roots"]
+    assert resumed(run(host, order, configured=False)) == [OTHER]
 
 
 # --- What is judged ---------------------------------------------------------------------------------------------
@@ -297,10 +350,30 @@ def on_disk(host: Host, fetched: Fetched | None = None, url: str = X5U) -> Fetch
 
 
 ORDER = f"{FETCH} {GENERATION} {X5U}"
+KEPT = f"{KEEP} {GENERATION} {X5U}"
+"""A call was verified with it."""
+
+
+def test_what_verified_no_call_is_not_put_on_the_disk(with_disk: Host) -> None:
+    # Anybody can serve somebody else's chain, under names without end
+    in_turn(with_disk, ORDER, f"{KEEP} {GENERATION} {OTHER}")
+    assert on_disk(with_disk) is None
+    assert on_disk(with_disk, url=OTHER) is None
+    # Not even fetched here
+    in_turn(with_disk, KEPT)
+    assert on_disk(with_disk) is None
+
+
+def test_what_was_fetched_is_remembered_until_others_are(with_disk: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch_process, "_MAX_RECENT", 1)
+    with_disk.web.answers[OTHER] = with_disk.web.answers[X5U]
+    in_turn(with_disk, ORDER, f"{FETCH} {GENERATION} {OTHER}", KEPT, f"{KEEP} {GENERATION} {OTHER}")
+    assert on_disk(with_disk) is None
+    assert on_disk(with_disk, url=OTHER) is not None
 
 
 def test_disk_answers_before_the_network(with_disk: Host) -> None:
-    first = only(told(with_disk, ORDER))
+    first = only(in_turn(with_disk, ORDER, KEPT))
     assert on_disk(with_disk) == first
     with_disk.clock.now += 1000
     assert only(told(with_disk, ORDER)) == first
@@ -308,25 +381,25 @@ def test_disk_answers_before_the_network(with_disk: Host) -> None:
 
 
 def test_renewal_goes_past_the_disk_and_is_put_there(with_disk: Host) -> None:
-    told(with_disk, ORDER)
+    in_turn(with_disk, ORDER, KEPT)
     with_disk.clock.now += 1000
-    renewed = only(told(with_disk, f"{RENEW} {GENERATION} {X5U}"))
+    renewed = only(in_turn(with_disk, f"{RENEW} {GENERATION} {X5U}", KEPT))
     assert with_disk.web.asked == [X5U, X5U]
     assert renewed.expires == NOW + 1000 + DAY
     assert on_disk(with_disk) == renewed
 
 
 def test_failed_renewal_leaves_the_disk_as_it_is(with_disk: Host) -> None:
-    first = only(told(with_disk, ORDER))
+    first = only(in_turn(with_disk, ORDER, KEPT))
     with_disk.web.answers[X5U] = failure("x5u_timeout")
-    assert credentials(told(with_disk, f"{RENEW} {GENERATION} {X5U}")) == [("", {})]
+    assert credentials(in_turn(with_disk, f"{RENEW} {GENERATION} {X5U}", KEPT)) == []
     assert on_disk(with_disk) == first
     assert only(told(with_disk, ORDER)) == first
 
 
 def test_failures_are_not_kept_on_the_disk(with_disk: Host) -> None:
     with_disk.web.answers.clear()
-    assert only(told(with_disk, ORDER)).token == "x5u_unreachable"
+    assert only(in_turn(with_disk, ORDER, KEPT)).token == "x5u_unreachable"
     assert on_disk(with_disk) is None
 
 
@@ -349,7 +422,7 @@ GOOD = provider().chain_pem.decode()
 )
 def test_what_is_no_good_on_the_disk_is_fetched_anew(with_disk: Host, kept: Fetched) -> None:
     on_disk(with_disk, kept)
-    fetched = only(told(with_disk, ORDER))
+    fetched = only(in_turn(with_disk, ORDER, KEPT))
     assert with_disk.web.asked == [X5U]
     assert (fetched.token, fetched.expires) == ("", NOW + DAY)
     assert on_disk(with_disk) == fetched
@@ -371,8 +444,8 @@ def test_certificate_on_the_disk_that_has_expired_is_fetched_anew(with_disk: Hos
 
 def test_disk_that_cannot_be_used_costs_a_fetch_and_is_said_once(with_disk: Host) -> None:
     (with_disk.directory / "state").write_text("")
-    said = told(with_disk, ORDER, f"{FETCH} {GENERATION} {OTHER}")
-    assert len(credentials(said)) == 2
+    said = in_turn(with_disk, ORDER, KEPT, f"{FETCH} {GENERATION} {OTHER}")
+    assert resumed(said) == [X5U, OTHER]
     (line,) = logged(said)
     assert line.startswith("warn: ")
     assert "not kept" in line
@@ -422,7 +495,7 @@ def test_former_fetcher_is_closed_when_nobody_can_wait_for_it_any_more(host: Hos
         over.set()
 
     said = run(host, change)
-    assert [list(texts) for _urls, texts in credentials(said)] == [[X5U], [OTHER]]
+    assert resumed(said) == [X5U, OTHER]
     assert ([rules.timeout for rules in host.web.rules], host.web.closed) == ([5.0, 1.5], 2)
 
 
@@ -458,6 +531,7 @@ def test_other_directory_is_used_from_then_on(host: Host, tmp_path: Path) -> Non
         again(host, process, cache={"state_dir": "state"})
         process.take(f"{FETCH} 1:0 {X5U}")
         await settled(process)
+        process.take(KEPT)
         store = process._store
         again(host, process, cache={"state_dir": "state"}, verification={"max_iat_age": 30})
         assert process._store is store
@@ -465,6 +539,8 @@ def test_other_directory_is_used_from_then_on(host: Host, tmp_path: Path) -> Non
         assert process._store is not store
         again(host, process, cache={"state_dir": "other"})
         process.take(f"{FETCH} 4:0 {X5U}")
+        await settled(process)
+        process.take(KEPT)
 
     run(host, change)
     assert on_disk(host) is not None
@@ -509,8 +585,8 @@ def test_orders_wait_for_the_configuration_and_answers_go_through_the_link(host:
             configuration = json.dumps(host.keeper.configuration()).encode() + b"\n"
             for _ in range(2):
                 writer.write(configuration)
-            answers = [json.loads(await asyncio.wait_for(reader.readline(), 10)) for _ in range(2)]
-            assert {answer["urls"] for answer in answers} == {X5U, OTHER}
+            answers = [json.loads(await asyncio.wait_for(reader.readline(), 10)) for _ in range(4)]
+            assert sorted(answer["urls"] for answer in answers) == ["", "", X5U, OTHER]
             writer.close()
             await asyncio.wait_for(task, 10)  # nobody listens any more
 
@@ -542,13 +618,11 @@ def test_the_program_itself_answers_and_ends(tmp_path: Path) -> None:
         assert service.credentials.order(["https://127.0.0.1/x.pem"])
         answers: list[Said] = []
         ends = time.monotonic() + 30
-        while not answers:
+        while len(answers) < 2:
             assert time.monotonic() < ends, lines
-            answers = keeper.answers(0.2)
-        (answer,) = answers
-        fetched = Fetched.from_text(answer["credentials"]["https://127.0.0.1/x.pem"])
-        assert fetched is not None
-        assert fetched.token == "x5u_refused"
+            answers += keeper.answers(0.2)
+        url = "https://127.0.0.1/x.pem"
+        assert (only(answers, url).token, resumed(answers)) == ("x5u_refused", [url])
         process = keeper._process
     finally:
         keeper.close()

@@ -117,6 +117,25 @@ def test_host_that_is_known_need_not_wait_until_a_crowd_of_new_ones_has_begun(
     assert using(rules(site.port, timeout=60.0, dns_servers=(names.address,)), crowded) < STALLED / 3
 
 
+def test_hosts_that_answered_before_have_places_that_strangers_do_not_get(
+    site: Site, names: NameServer, rules: Rules
+) -> None:
+    hosts = [f"h{number}.{HOST}" for number in range(8)]
+    names.names.update({host: [["127.0.0.1"]] for host in [*hosts, HOST]})
+    site.answers["mute"] = mute
+    site.ok("healthy")
+
+    async def crowded(fetcher: Fetcher) -> None:
+        assert await fetcher.fetch(site.url("healthy", HOST)) == Download(b"x", "")
+        crowd = [asyncio.create_task(fetcher.fetch(site.url("mute", host))) for host in hosts]
+        await until(lambda: site.asked.count("mute") == 3)
+        for _ in range(3):
+            assert await fetcher.fetch(site.url("healthy", HOST)) == Download(b"x", "")
+        assert (site.asked.count("mute"), any(one.done() for one in crowd)) == (3, False)
+
+    using(rules(site.port, timeout=20.0, max_concurrent=4, dns_servers=(names.address,)), crowded)
+
+
 def test_a_thousand_failures_leave_no_socket_and_no_task(site: Site, names: NameServer, silent: int, rules: Rules) -> None:
     names.names[HOST] = [["127.0.0.1"]]
     answers = {

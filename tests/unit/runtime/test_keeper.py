@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import socket
+import subprocess
 import sys
 import time
 from contextlib import closing
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 
@@ -73,6 +75,59 @@ def test_process_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> 
         keeper.close()
     assert process is not None
     assert process.returncode == -signal.SIGKILL
+
+
+def test_process_that_does_not_hear_what_it_is_told_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "_ENDS_WITHIN", 0.1)
+    lines: list[str] = []
+    with closing(Orders()) as orders:
+        deaf = "import time\ntime.sleep(60)"
+        keeper = Keeper(orders, lambda _level, text: lines.append(text), command=([sys.executable, "-c", deaf], {}))
+        keeper.configure({"more than there is room for": "x" * 4_000_000})
+        try:
+            assert keeper.answers(0.01) == []
+            assert (keeper.pid, keeper._link) == (0, None)
+        finally:
+            keeper.close()
+    assert sum("ended with status -9" in line for line in lines) == 1
+
+
+class _Immortal:
+    """A process that hangs in the kernel."""
+
+    pid = 4711
+
+    def __init__(self) -> None:
+        self.killed = 0
+
+    def wait(self, timeout: float) -> int:
+        raise subprocess.TimeoutExpired("fetch process", timeout)
+
+    def kill(self) -> None:
+        self.killed += 1
+
+
+def test_process_that_cannot_be_ended_is_left_behind() -> None:
+    lines: list[str] = []
+    with closing(Orders()) as orders:
+        command = [sys.executable, "-c", _SAYING, b"{}".hex()]
+        keeper = Keeper(orders, lambda _level, text: lines.append(text), command=(command, {}))
+        immortal = _Immortal()
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        keeper._process, keeper._link = cast("Any", immortal), ours
+        try:
+            assert keeper.answers(1) == []
+            assert (immortal.killed, keeper.pid) == (1, 0)
+            assert "fetch process 4711 ended with status None" in lines[0]
+            # Another one takes its place
+            keeper.configure({})
+            ends = time.monotonic() + 20
+            while not keeper.answers(0.2):
+                assert time.monotonic() < ends, lines
+            assert keeper.pid not in (0, 4711)
+        finally:
+            keeper.close()
 
 
 def test_change_that_a_process_did_not_live_to_hear_is_told_to_the_next() -> None:

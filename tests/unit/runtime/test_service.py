@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from kamailio_app.errors import NotSigned, SettingsRefused
 from kamailio_app.lab.pki import ServiceProvider
 from kamailio_app.passport.claims import Attestation
 from kamailio_app.policy.treatment import FailureAction, Treatment, TreatmentRules
-from kamailio_app.runtime.disk import read_state
 from kamailio_app.runtime.service import Pending, Verified
-from kamailio_app.runtime.trust import CRL_FILE, LIST_FILE, Trust
+from kamailio_app.runtime.trust import Trust
 
 from ..builders import NOW, ORIG, X5U, evil, hierarchy, identity, pem, provider, refused, request
 from .support import CALL, LISTS, OTHER, Host, Table, decided, naming, trust
@@ -168,7 +168,7 @@ def test_worker_waits_where_the_caller_says_block(host: Host) -> None:
     assert (host.web.asked, host.slept <= 1.51) == ([X5U], True)
 
 
-@pytest.mark.parametrize("budget", [0.1, 2.0, 3.5])
+@pytest.mark.parametrize("budget", [0.5, 2.0, 3.5])
 def test_worker_waits_no_longer_than_the_budget(tmp_path: Path, budget: float) -> None:
     host = Host(tmp_path, verification={"call_time_budget": budget})
     service = host.service()
@@ -209,6 +209,17 @@ def test_worker_that_waits_goes_on_with_what_came_in_time(host: Host) -> None:
     host.deliver = only_one  # type: ignore[method-assign]
     assert tokens(service.verify(naming(OTHER, X5U), block=True)) == ["x5u_timeout", ""]
     assert host.slept + 1e-6 >= BUDGET
+
+
+def test_call_goes_on_with_what_came_though_its_order_is_not_carried_out(host: Host) -> None:
+    service = host.service()
+    call = naming(OTHER, X5U)
+    assert service.verify(call) == Pending((OTHER, X5U))
+    service.credentials.order([OTHER, X5U])
+    answers = host.post.work(host.keeper.configuration())
+    (first,) = [answer for answer in answers if X5U in answer["credentials"]]
+    host.keeper.credentials.take(first["credentials"])
+    assert tokens(service.verify(call, last_try=True)) == ["x5u_timeout", ""]
 
 
 def test_worker_does_not_wait_where_the_queue_is_full(host: Host) -> None:
@@ -282,6 +293,44 @@ def test_waiting_call_finds_what_was_at_hand_where_it_began(host: Host) -> None:
     assert host.service().verify(CALL) == Pending((X5U,))
 
 
+# --- What is worth a place on the disk --------------------------------------------------------------------------
+
+
+def test_certificate_that_verified_a_call_is_to_be_kept_and_once(host: Host) -> None:
+    services = [host.service(), host.service()]
+    host.obtain([X5U])
+    for service in services:
+        assert [decided(service.verify(CALL)) for _ in range(3)] == ["", "", ""]
+    # Each process for itself: what is kept twice is kept
+    assert host.post.ordered() == [f"keep {X5U}"] * 2
+
+
+def test_certificate_that_verified_nothing_is_not_to_be_kept(host: Host) -> None:
+    service = host.service()
+    host.obtain([X5U])
+    forged = identity(key=evil().service_provider().key)
+    assert decided(service.verify(request(identity=(forged,)))) == "signature_invalid"
+    assert host.post.ordered() == []
+
+
+def test_certificates_of_all_headers_that_are_valid_are_to_be_kept(host: Host) -> None:
+    host.web.answers[OTHER] = host.web.answers[X5U]
+    service = host.service()
+    host.obtain([X5U, OTHER])
+    forged = identity(jose={"x5u": OTHER}, parameters=f";info=<{OTHER}>", key=evil().service_provider().key)
+    assert tokens(service.verify(request(identity=(identity(), forged)))) == ["", "signature_invalid"]
+    assert host.post.ordered() == [f"keep {X5U}"]
+    assert tokens(service.verify(request(identity=(identity(), *naming(OTHER).identity)))) == ["", ""]
+    assert host.post.ordered() == [f"keep {X5U}", f"keep {OTHER}"]
+
+
+def test_those_that_verified_nothing_yet_are_remembered_within_bounds(host: Host) -> None:
+    unproved = host.service().credentials.unproved
+    for number in range(5000):
+        unproved[f"https://cr.example.test/{number}.pem"] = True
+    assert len(unproved) < 5000
+
+
 # --- What the STI-PA says ---------------------------------------------------------------------------------------
 
 
@@ -317,7 +366,7 @@ def test_anchors_of_the_operator_stay_beside_those_of_the_list(tmp_path: Path) -
 def test_list_that_is_on_the_disk_is_in_use_from_the_first_call_on(tmp_path: Path) -> None:
     sections: dict[str, Any] = {"trust": LISTS, "cache": {"state_dir": "state"}, "verification": {"ca_file": ""}}
     host = Host(tmp_path, **sections)
-    trust([hierarchy().root.certificate], [provider().certificate]).to_disk(tmp_path / "state")
+    host.sourced(trust([hierarchy().root.certificate], [provider().certificate])).to_disk(tmp_path / "state")
     service = host.service()
     assert (len(service.anchors), service.generation) == (1, "0:1")
     host.obtain([X5U])
@@ -327,16 +376,16 @@ def test_list_that_is_on_the_disk_is_in_use_from_the_first_call_on(tmp_path: Pat
 @pytest.mark.parametrize("text", ["", "garbage", "{}", "x" * (33 << 20)], ids=["nothing", "garbage", "object", "too much"])
 def test_what_the_disk_has_never_stops_the_start(tmp_path: Path, text: str) -> None:
     host = Host(tmp_path, trust=LISTS, cache={"state_dir": "state"})
-    Trust(text, text).to_disk(tmp_path / "state")
+    host.sourced(Trust(text, text)).to_disk(tmp_path / "state")
     assert len(host.service().anchors) == 1
-    assert read_state(tmp_path / "state", LIST_FILE) == read_state(tmp_path / "state", CRL_FILE) == text
+    assert Trust.from_disk(tmp_path / "state")[:2] == (text, text)
 
 
 @pytest.mark.parametrize("how", ["start", "reload", "catch up"])
 def test_list_that_the_settings_name_no_longer_is_trusted_no_longer(tmp_path: Path, how: str) -> None:
     state = {"state_dir": "state"}
     host = Host(tmp_path, trust=LISTS, cache=state)
-    trust([evil().root.certificate], [provider().certificate]).to_disk(tmp_path / "state")
+    host.sourced(trust([evil().root.certificate], [provider().certificate])).to_disk(tmp_path / "state")
     service, asleep = host.service(), host.service()
     host.obtain([X5U])
     assert (len(service.anchors), decided(service.verify(CALL))) == (2, "credential_revoked")
@@ -378,7 +427,7 @@ def test_configuration_is_what_was_accepted_last(tmp_path: Path) -> None:
         "settings": service.settings.text,
         "anchors": pem(hierarchy().root.certificate).decode(),
         "generation": "-3:1",
-        "trust": list(found),
+        "trust": list(host.sourced(found)),
     }
     assert told["generation"] == service.generation_now != service.generation
     secret = provider().key_pem.decode().splitlines()[1]
@@ -456,6 +505,18 @@ def garble_tls_anchors(host: Host) -> None:
     host.settings(x5u={"x5u_tls_ca_file": "web.pem"})
 
 
+def tls_anchors_in_der(host: Host) -> None:
+    # OpenSSL's file of roots is PEM; anything else it would take for none
+    (host.directory / "web.pem").write_bytes(hierarchy().root.certificate.public_bytes(Encoding.DER))
+    host.settings(x5u={"x5u_tls_ca_file": "web.pem"})
+
+
+def garble_one_of_the_tls_anchors(host: Host) -> None:
+    garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    (host.directory / "web.pem").write_bytes(hierarchy().root.pem + garbage.encode())
+    host.settings(x5u={"x5u_tls_ca_file": "web.pem"})
+
+
 def miss_sti_pa(host: Host) -> None:
     host.settings(trust={"crl_file": "crl", "sti_pa_ca_file": "nowhere.pem"})
 
@@ -477,7 +538,9 @@ def outgrow(host: Host) -> None:
         (remove_anchors, "[verification] ca_file"),
         (garble_anchors, "[verification] ca_file"),
         (miss_tls_anchors, "[x5u] x5u_tls_ca_file"),
-        (garble_tls_anchors, "[x5u] x5u_tls_ca_file"),
+        (garble_tls_anchors, "[x5u] x5u_tls_ca_file: no certificates in PEM"),
+        (tls_anchors_in_der, "[x5u] x5u_tls_ca_file: no certificates in PEM"),
+        (garble_one_of_the_tls_anchors, "[x5u] x5u_tls_ca_file"),
         (miss_sti_pa, "[trust] sti_pa_ca_file"),
         (garble_sti_pa, "[trust] sti_pa_ca_file"),
         (outgrow, "MiB"),

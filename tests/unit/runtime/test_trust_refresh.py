@@ -18,7 +18,7 @@ from kamailio_app.lab.pki import POLICY_URL
 from kamailio_app.runtime import trust_refresh
 from kamailio_app.runtime.fetcher import Download
 from kamailio_app.runtime.settings import FetchRules, TrustRules
-from kamailio_app.runtime.trust import Trust
+from kamailio_app.runtime.trust import Sources, Trust
 from kamailio_app.runtime.trust_refresh import TrustRefresh
 
 from ..builders import DAY, NOW, evil, hierarchy, pem, provider, refused
@@ -78,6 +78,30 @@ class Desk:
         asyncio.run(main())
         return self
 
+    def run_until(self, condition: Callable[[], bool]) -> Desk:
+        """Both refreshes, with as many pauses as that takes."""
+        self.rounds = 1000
+
+        async def main() -> None:
+            self.refresh.start()
+            async with asyncio.timeout(20):
+                while not condition():
+                    await asyncio.sleep(0.001)
+            self.refresh.stop()
+
+        asyncio.run(main())
+        return self
+
+    def look_once(self) -> Desk:
+        """First at the list, then at the CRL."""
+
+        async def main() -> None:
+            await self.refresh.refresh_list()
+            await self.refresh.refresh_crl()
+
+        asyncio.run(main())
+        return self
+
     def told_of(self, name: str) -> int:
         return [answer["name"] for answer in self.said if answer["kind"] == "state"].count(name)
 
@@ -86,6 +110,11 @@ class Desk:
 
     def logs(self, level: str) -> list[str]:
         return [answer["text"] for answer in self.said if answer["kind"] == "log" and answer["level"] == level]
+
+
+def source_of(directory: Path, **rules: Any) -> Sources:
+    """What a desk with these rules has for a source."""
+    return Sources.read(Desk(directory, **rules).rules)
 
 
 @pytest.fixture(autouse=True)
@@ -112,12 +141,13 @@ def test_list_is_fetched_with_its_signer_checked_told_and_kept(tmp_path: Path) -
     desk.serve(POLICY_URL, hierarchy().policy_signer.chain_pem)
     desk.run()
     assert desk.web.for_operator == {LIST_URL: 4 << 20, POLICY_URL: 65536}
-    ((listed, revocations),) = desk.texts("trust")
+    ((listed, revocations, *sources),) = desk.texts("trust")
     assert revocations == ""
     found = TrustList.from_text(listed)
     assert found is not None
     assert (found.sequence, len(found.anchors())) == (7, 1)
-    assert Trust.from_disk(desk.state_dir) == Trust(listed, "")
+    assert Trust.from_disk(desk.state_dir) == Trust(listed, "", *sources)
+    assert Trust(listed, "", *sources).under(desk.rules).trust_list == listed
     (line,) = desk.logs("info")
     assert line == "trust_list taken over: sequence=7 expires=2023-12-14T22:13:20Z"
 
@@ -137,8 +167,9 @@ def test_crl_is_checked_told_and_kept(tmp_path: Path, by: str) -> None:
     (tmp_path / "crl.pem").write_bytes(octets)
     desk.serve(CRL_URL, octets)
     desk.run()
-    ((listed, revocations),) = desk.texts("trust")
-    assert (listed, Trust.from_disk(desk.state_dir)) == ("", Trust("", revocations))
+    ((listed, revocations, *sources),) = desk.texts("trust")
+    assert (listed, Trust.from_disk(desk.state_dir)) == ("", Trust("", revocations, *sources))
+    assert Trust("", revocations, *sources).under(desk.rules).revocations == revocations
     assert desk.logs("info") == ["crl taken over: number=9 revoked=1 next_update=2023-11-21T22:13:20Z"]
     assert desk.web.for_operator == ({CRL_URL: 64 << 20} if by == "url" else {})
 
@@ -148,12 +179,12 @@ def test_neither_takes_the_other_away(tmp_path: Path) -> None:
     desk.serve(LIST_URL, the_list(bring_signer=True))
     desk.serve(CRL_URL, hierarchy().crl([]))
     desk.run()
-    assert all(desk.texts("trust")[-1])
+    assert all(desk.texts("trust")[-1][:2])
     assert len(desk.texts("trust")) == 2
 
 
 def test_what_is_in_use_already_is_not_told_again(tmp_path: Path) -> None:
-    in_use = trust(revoked=[provider().certificate])
+    in_use = trust(revoked=[provider().certificate])._replace(crl_source=source_of(tmp_path, crl_url=CRL_URL).crl)
     desk = Desk(tmp_path, in_use, crl_url=CRL_URL)
     desk.serve(CRL_URL, hierarchy().crl([provider().certificate]))
     desk.run(2)
@@ -196,6 +227,117 @@ def test_nothing_is_refreshed_where_nothing_is_named(tmp_path: Path) -> None:
         assert refresh._tasks == []
 
     asyncio.run(main())
+
+
+# --- Another STI-PA ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_sequence_of_another_sti_pa_does_not_count(tmp_path: Path, same: bool) -> None:
+    before = Desk(tmp_path, trust_list_url=LIST_URL)
+    before.serve(LIST_URL, the_list(9, bring_signer=True))
+    (told,) = before.run().texts("trust")
+    there = LIST_URL if same else LIST_URL + "/other"
+    desk = Desk(tmp_path, Trust(*told), trust_list_url=there)
+    desk.serve(there, the_list(1, bring_signer=True))
+    desk.run()
+    (state,) = desk.texts("state")
+    assert state.startswith("sequence=9 " if same else "sequence=1 ")
+    assert ("error=trust_list_rollback" in state) is same
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_number_of_another_sti_pa_does_not_count(tmp_path: Path, same: bool) -> None:
+    before = Desk(tmp_path, crl_url=CRL_URL)
+    before.serve(CRL_URL, hierarchy().crl([], number=9))
+    (told,) = before.run().texts("trust")
+    there = CRL_URL if same else CRL_URL + "/other"
+    desk = Desk(tmp_path, Trust(*told), crl_url=there)
+    desk.serve(there, hierarchy().crl([], number=1))
+    (state,) = desk.run().texts("state")
+    assert ("error=crl_rollback" in state) is same
+
+
+def test_roots_that_were_replaced_meanwhile_are_another_sti_pas(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, trust_list_url=LIST_URL, crl_url=CRL_URL)
+    desk.serve(LIST_URL, the_list(9, bring_signer=True))
+    desk.serve(CRL_URL, hierarchy().crl([], number=9))
+    former = desk.look_once().refresh._trust()
+    assert former.under(desk.rules) == former
+    (tmp_path / "pa.pem").write_bytes(pem(evil().policy_root.certificate))
+    desk.serve(LIST_URL, evil().trust_list([hierarchy().root.certificate], 1, bring_signer=True))
+    desk.serve(CRL_URL, evil().crl([], number=1))
+    now = desk.look_once().refresh._trust()
+    assert (former.under(desk.rules), now.under(desk.rules)) == (Trust(), now)
+    assert desk.refresh.trust_list is not None
+    assert desk.refresh.revocations is not None
+    assert (desk.refresh.trust_list.sequence, desk.refresh.revocations.number) == (1, 1)
+
+
+# --- Who signs the CRL ------------------------------------------------------------------------------------------
+
+
+def without_signer(desk: Desk) -> Desk:
+    """The file has the root alone."""
+    (desk.rules.sti_pa_ca_file or Path()).write_bytes(pem(hierarchy().policy_root.certificate))
+    return desk
+
+
+@pytest.mark.parametrize("bring_signer", [True, False])
+def test_signer_of_the_list_signs_the_crl_too(tmp_path: Path, bring_signer: bool) -> None:
+    desk = without_signer(Desk(tmp_path, trust_list_url=LIST_URL, crl_url=CRL_URL))
+    desk.serve(LIST_URL, the_list(bring_signer=bring_signer))
+    desk.serve(POLICY_URL, hierarchy().policy_signer.chain_pem)
+    desk.serve(CRL_URL, hierarchy().crl([]))
+    desk.run_until(lambda: len(desk.texts("trust")) == 2)
+    assert all(desk.texts("trust")[-1])
+
+
+def test_restart_knows_who_signs_the_crl(tmp_path: Path) -> None:
+    before = without_signer(Desk(tmp_path, trust_list_url=LIST_URL))
+    before.serve(LIST_URL, the_list(bring_signer=True))
+    (told,) = before.run().texts("trust")
+    desk = without_signer(Desk(tmp_path, Trust(*told), trust_list_url=LIST_URL, crl_url=CRL_URL))
+    desk.serve(CRL_URL, hierarchy().crl([]))
+    desk.run()
+    assert [line.partition(" ")[0] for line in desk.logs("err")] == ["trust_list"]
+    assert desk.refresh.revocations is not None
+
+
+def test_who_signed_a_list_that_was_refused_signs_no_crl(tmp_path: Path) -> None:
+    desk = without_signer(Desk(tmp_path, trust_list_url=LIST_URL, crl_url=CRL_URL))
+    desk.serve(LIST_URL, the_list(expires=NOW - 1))
+    desk.serve(POLICY_URL, hierarchy().policy_signer.chain_pem)
+    desk.serve(CRL_URL, hierarchy().crl([]))
+    desk.run_until(lambda: all(state.failures > 1 for state in desk.refresh._states.values()))
+    assert desk.texts("trust") == []
+    assert {re.search(r"use: (\w+)", line)[1] for line in desk.logs("err")} == {  # type: ignore[index]
+        "trust_list_expired",
+        "crl_untrusted",
+    }
+
+
+def test_crl_is_looked_at_again_when_the_first_list_comes(tmp_path: Path) -> None:
+    """With crl_failure = "hard" no call is verified until then."""
+    desk = without_signer(Desk(tmp_path, trust_list_url=LIST_URL, crl_url=CRL_URL))
+    desk.serve(CRL_URL, hierarchy().crl([]))
+    states = desk.refresh._states
+    pauses = 0
+
+    async def sleeping(_seconds: float) -> None:
+        """Of the list until both were refused, and for ever of the CRL."""
+        nonlocal pauses
+        pauses += 1
+        if asyncio.current_task() is not desk.refresh._tasks[0] or pauses > 2:
+            await asyncio.Event().wait()
+        while not states["crl"].failures:
+            await asyncio.sleep(0.001)
+        desk.serve(LIST_URL, the_list(bring_signer=True))
+
+    desk.refresh._sleep = sleeping
+    desk.run_until(lambda: desk.refresh.revocations is not None)
+    assert desk.refresh.trust_list is not None
+    assert (states["crl"].failures, states["crl"].error) == (0, "")
 
 
 # --- What is refused --------------------------------------------------------------------------------------------
@@ -301,6 +443,41 @@ def test_without_roots_of_the_sti_pa_nothing_is_taken(tmp_path: Path) -> None:
             await desk.refresh.refresh_crl()
 
     asyncio.run(once())
+
+
+# --- When the list in use ends ----------------------------------------------------------------------------------
+
+
+def test_list_that_ends_is_said_in_time_and_stays_in_use(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, trust_list_url=LIST_URL, trust_refresh_interval=HOUR)
+    desk.serve(LIST_URL, the_list(bring_signer=True, expires=NOW + 4 * DAY))
+    desk.run(5 * 24)
+    lines = [line for line in desk.logs("err") if "in use" in line and "refused" not in line]
+    what = "sequence=1 expires=2023-11-18T22:13:20Z"
+    assert lines == [
+        f"the trust list in use expires in 72 hours and stays in use; no newer one came: {what}",
+        f"the trust list in use expires in 24 hours and stays in use; no newer one came: {what}",
+        f"the trust list in use has expired and stays in use; no newer one came: {what}",
+    ]
+    assert desk.refresh.trust_list is not None
+    states = desk.texts("state")
+    assert f"{what} expires_in={4 * DAY}s age=0s" in states[0]
+    assert re.search(r" expires_in=-\d+s .*error=trust_list_expired$", states[-1])
+
+
+def test_newer_list_ends_the_alarm_and_short_lists_ring_once_a_day(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, trust_list_url=LIST_URL, trust_refresh_interval=HOUR)
+
+    def renew(number: int) -> None:
+        # Each is good for 26 hours and replaced when it has but 23
+        if number % 3 == 0:
+            desk.serve(LIST_URL, the_list(number, bring_signer=True, expires=int(desk.clock.now) + 26 * HOUR))
+
+    renew(0)
+    desk.before_round = renew
+    desk.run(47)
+    lines = [re.search(r"expires in (\d+) hours", line)[1] for line in desk.logs("err")]  # type: ignore[index]
+    assert lines == ["26", "24", "24"]
 
 
 # --- When -------------------------------------------------------------------------------------------------------
