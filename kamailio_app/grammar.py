@@ -20,6 +20,7 @@ URI_CHARACTERS: Final = r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]++"
 # RFC 8224 4 with erratum 6499: base64url without padding (RFC 4648 5, RFC 7515 2)
 BASE64URL: Final = r"[A-Za-z0-9_\-]"
 
+_PRINTABLE: Final = re.compile(r"[!#-\[\]-~]*")
 _UNPRINTABLE: Final = re.compile(r"[^\x21-\x7e]|[\\\"]")
 _NOT_IN_A_LINE: Final = re.compile(r"[^\x20-\x7e]|\\")
 
@@ -28,6 +29,9 @@ def printable(text: str, limit: int = 256) -> str:
     """A peer's text made safe for one field of a log line or pseudo-variable: ASCII, no space, at most `limit` characters
     before escaping.
     """
+    # The usual case first: nothing to escape
+    if len(text) <= limit and _PRINTABLE.fullmatch(text):
+        return text
     return _UNPRINTABLE.sub(_escaped, _shortened(text, limit))
 
 

@@ -14,7 +14,6 @@ from kamailio_app import sip, sti_vs
 from kamailio_app.adapters.port import SipPort
 from kamailio_app.errors import StirError, failure
 from kamailio_app.grammar import one_line, printable
-from kamailio_app.policy.emergency import is_emergency
 from kamailio_app.policy.treatment import Treatment, TreatmentRules, treatment
 from kamailio_app.runtime.service import Pending, Service, Verified
 from kamailio_app.verdict import Verification
@@ -65,6 +64,7 @@ class Calls:
     def __init__(self, service: Service, port: SipPort) -> None:
         self.service = service
         self.port = port
+        self._any_trunk = _Trunk("", service.settings.treatment)
         self._more: Mapping[str, str | int] = {}  # what was shown last of these results
 
     def sign(self, attest: str) -> int:
@@ -123,14 +123,13 @@ class Calls:
         if trunk.rules.p_headers and tag:
             for name in _P_HEADERS:
                 port.remove_header(name)
-        emergency = is_emergency(request, settings.emergency, settings.verification.plan)
-        outcome = self.service.verify(looked_at, block=block, last_try=last_try, emergency=emergency, rules=trunk.rules)
+        outcome = self.service.verify(looked_at, block=block, last_try=last_try, rules=trunk.rules)
         if isinstance(outcome, Pending):
             port.publish({"x5u": " ".join(outcome.urls), "wait": self.park_ms})
             return PENDING
         replayed = settings.replay != "off" and self._replayed(outcome.verification)
         if replayed and settings.replay == "fail":
-            outcome = _as_replay(outcome, trunk.rules, emergency=emergency)
+            outcome = _as_replay(outcome, trunk.rules, emergency=self.service.is_emergency(request))
         verification, told = outcome.verification, outcome.treatment
         passport, valid = verification.verdict.passport, verification.valid
         self._publish(
@@ -164,7 +163,9 @@ class Calls:
         """Asked for only where trunks differ."""
         settings = self.service.settings
         if not settings.trunks:
-            return _Trunk("", settings.treatment)
+            if self._any_trunk.rules is not settings.treatment:  # after a reload
+                self._any_trunk = _Trunk("", settings.treatment)
+            return self._any_trunk
         name = self.port.trunk()
         rules = settings.trunks.get(name)
         if rules is None and name and self.port.once("trunk_unknown"):

@@ -51,7 +51,8 @@ _RESULTS: Final = {
         *("token", "code", "phrase", "verstat", "attest", "origid", "x5u", "wait", "reason"),
         *("rcd_name", "rcd_reason", "rph", "diverted", "replay"),
     )
-} | {"headers": "$avp(stir_headers)"}
+}
+_HEADERS: Final = "$avp(stir_headers)"
 _EPOCH: Final = "$shv(stirshaken)"
 _ATTEST: Final = "$avp(stir_attest)"
 _STRIPPED: Final = "$avp(stir_stripped)"
@@ -88,6 +89,7 @@ class KamailioPort:
     def __init__(self) -> None:
         self.epoch = 0
         self.places = 4096
+        self._shown: dict[str, str | int] = {}
         self.just_now = 10  # seconds that a call may wait, and some
         self._secret = os.urandom(16)  # before the fork: the same in all processes
 
@@ -135,9 +137,17 @@ class KamailioPort:
             KSR.pv.sets(_FROM, _for_a_header(sent))
 
     def publish(self, results: Mapping[str, str | int]) -> None:
+        shown, sets = self._shown, KSR.pv.sets
         for name, value in results.items():
-            # sl_send_reply takes a code from an integer only
-            (KSR.pv.seti if type(value) is int else KSR.pv.sets)(_RESULTS[name], value)
+            if type(value) is int:
+                # sl_send_reply takes a code from an integer only; the script resets it
+                KSR.pv.seti(_RESULTS[name], value)
+            elif name == "headers":
+                KSR.pv.sets(_HEADERS, value)
+            elif shown.get(name) != value:
+                # Script variables keep their values from call to call, and most of these are what they were
+                sets(_RESULTS[name], value)
+                shown[name] = value
         if reason := results.get("reason"):
             # STIR_REPLY says it in the responses that are passed on; a refusal says it now, no other may: that could be a 100
             KSR.pv.sets(_REASON, reason)
@@ -336,7 +346,7 @@ class Stirshaken:
     @entry(REJECT)
     def stir_tag(self, verstat: str) -> int:
         """Branch route of a parked call: 1. Says the verstat given as argument."""
-        headers = _pv(_RESULTS["headers"])
+        headers = _pv(_HEADERS)
         if KSR.pv.get(_STRIPPED) is None:
             self.calls.tag(verstat, headers=headers)
         else:

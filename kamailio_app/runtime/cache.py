@@ -87,9 +87,13 @@ class CredentialCache:
 
     def get(self, url: str, now: float) -> Credential | StirError | None:
         """The credential or the remembered failure; None if there is neither or it is too old."""
-        entry = self._entries.get(url) or self._failures.get(url)
-        if entry is None:
-            return None
+        try:
+            entry = self._entries[url]
+        except KeyError:
+            known = self._failures.get(url)
+            if known is None:
+                return None
+            entry = known
         if entry.expires - entry.longest <= now < entry.expires:
             if now >= entry.renew_at:
                 entry.renew_at = math.inf

@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from cachetools import LRUCache
-
 from kamailio_app.credentials.credential import Credential, TrustAnchors, validate
 from kamailio_app.credentials.crl import Revocations, check_revocation
 from kamailio_app.errors import StirError
@@ -42,7 +40,7 @@ class Credentials:
         self._clock = clock
         self._generation = generation
         self._sleep = sleep
-        self.unproved: LRUCache[str, bool] = LRUCache(_UNPROVED)  # they have verified no call here yet
+        self.unproved: dict[str, None] = {}  # they have verified no call here yet
 
     def adopt(self, settings: Settings, anchors: TrustAnchors, revocations: Revocations | None) -> None:
         """Begin anew: settings have changed."""
@@ -104,7 +102,9 @@ class Credentials:
         if self._hard and self._revocations is not None:
             ends = min(ends, self._revocations.next_update)  # then it has to be looked at again
         self._cache.put(url, credential, ends, now=now, renew_at=fetched.renew_at or math.inf)
-        self.unproved[url] = True
+        if len(self.unproved) >= _UNPROVED:
+            self.unproved.clear()
+        self.unproved[url] = None
         return credential
 
     def lend(self, credentials: Mapping[str, Credential | StirError], now: float) -> None:
@@ -127,7 +127,8 @@ class Credentials:
     def proved(self, urls: Iterable[str]) -> None:
         """These verified a call: those that are new here are worth a place on the disk. Anybody can serve another's chain."""
         for url in urls:
-            if self.unproved.pop(url, False):
+            if url in self.unproved:
+                del self.unproved[url]
                 self.order([url], KEEP)
 
     def take(self, texts: Mapping[str, str]) -> None:

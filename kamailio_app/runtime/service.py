@@ -25,6 +25,7 @@ from kamailio_app.credentials.trust_list import TrustList
 from kamailio_app.errors import StirError, failure
 from kamailio_app.passport import es256
 from kamailio_app.passport.claims import Attestation
+from kamailio_app.policy.emergency import is_emergency
 from kamailio_app.policy.treatment import Treatment, TreatmentRules, treatment
 from kamailio_app.runtime import settings as settings_file
 from kamailio_app.runtime.accepted import Accepted, AcceptedMemory
@@ -156,11 +157,12 @@ class Service:
         *,
         block: bool = False,
         last_try: bool = False,
-        emergency: bool = False,
+        emergency: bool | None = None,
         rules: TreatmentRules | None = None,
     ) -> Verified | Pending:
         """Verify. If a credential is missing: Pending; with `block` this process waits for it, at most `call_time_budget`; at
-        the `last_try` it is a timeout. An `emergency` call waits for nothing. `rules`: its trunk's, else those of all.
+        the `last_try` it is a timeout. An emergency call waits for nothing; whether it is one is looked at where it matters,
+        unless `emergency` says it. `rules`: its trunk's, else those of all.
         """
         now = self._clock()
         if int(now) != self._looked_at:
@@ -181,6 +183,8 @@ class Service:
             credentials.update((url, failure("x5u_refused", "too many URLs")) for url in missing[_MAX_FETCHES:])
             del missing[_MAX_FETCHES:]
             why = failure("x5u_timeout", "the call waited long enough")
+            if emergency is None:
+                emergency = self.is_emergency(request)
             if emergency:
                 self.credentials.order(missing)
                 why = failure("credential_not_at_hand")
@@ -191,10 +195,18 @@ class Service:
                 return Pending(tuple(missing))
             credentials.update((url, why) for url in missing if url not in credentials)
         verification = sti_vs.conclude(examination, credentials, now=now)
-        if verification.valid and self.credentials.unproved:
-            self.credentials.proved(verdict.x5u for verdict in verification.verdicts if verdict.valid)
+        if not verification.verdict.error:
+            if self.credentials.unproved:
+                self.credentials.proved(verdict.x5u for verdict in verification.verdicts if verdict.valid)
+            emergency = False  # a valid call is not rejected anyway
+        elif emergency is None:
+            emergency = self.is_emergency(request)
         action = treatment(verification, rules, emergency=emergency)
         return Verified(verification, action, examination.caller)
+
+    def is_emergency(self, request: Request) -> bool:
+        """To or Request-URI is one of `emergency_numbers`, or urn:service:sos."""
+        return is_emergency(request, self.settings.emergency, self.settings.verification.plan)
 
     def _look_at_trust(self, second: int) -> None:
         """Once a second: has the keeper written another trust list or CRL?"""

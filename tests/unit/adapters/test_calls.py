@@ -859,7 +859,7 @@ def test_headers_of_a_peer_are_its_own_where_we_have_none(desk: Desk) -> None:
 # --- How long a call waits --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("budget", "milliseconds"), [(0.1, 100), (2, 2000), (2.5, 2500)])
+@pytest.mark.parametrize(("budget", "milliseconds"), [(0.5, 500), (2, 2000), (2.5, 2500)])
 def test_call_waits_as_long_as_its_budget(tmp_path: Path, budget: float, milliseconds: int) -> None:
     desk = Desk(tmp_path, verification={"call_time_budget": budget})
     desk.port.table.clear()

@@ -806,6 +806,13 @@ def no_handler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_handler")
+def test_settings_are_found_from_the_directory_of_the_fetch_process_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(world.directory)
+    monkeypatch.setenv(kamailio.SETTINGS_VARIABLE, world.path.name)
+    assert kamailio.handler().service.configuration()["path"] == str(world.path)
+
+
+@pytest.mark.usefixtures("no_handler")
 def test_handler_of_a_reloaded_script_is_the_same_one(world: World) -> None:
     stir = kamailio.handler()
     assert stir.child_init(1) == 0

@@ -536,7 +536,9 @@ def test_defect_in_the_product_does_not_cost_the_call(edge: EdgeWorld, monkeypat
     monkeypatch.setattr(edge.edge.stir.service, "verify", raising)
     message = inbound(edge)
     assert edge.route()[-5:] == dispatched(INSIDE)
-    edge.ksr.var.clear()  # a process that has never verified a call
+    # A process that has never verified a call
+    edge.ksr.var.clear()
+    edge.edge.stir.port._shown.clear()
     assert edge.route("ksr_stir_resumed") == ["tm.t_reset_fr", *dispatched(INSIDE)]
     edge.route("ksr_branch")
     assert message.new_from_uri is None

@@ -585,7 +585,9 @@ def test_orders_wait_for_the_configuration_and_answers_go_through_the_link(host:
             configuration = json.dumps(host.keeper.configuration()).encode() + b"\n"
             for _ in range(2):
                 writer.write(configuration)
-            answers = [json.loads(await asyncio.wait_for(reader.readline(), 10)) for _ in range(4)]
+            ready, *answers = [json.loads(await asyncio.wait_for(reader.readline(), 10)) for _ in range(5)]
+            # Once, by the first configuration
+            assert ready == {"kind": "log", "level": "info", "text": "fetch process ready"}
             assert sorted(answer["urls"] for answer in answers) == ["", "", X5U, OTHER]
             writer.close()
             await asyncio.wait_for(task, 10)  # nobody listens any more
@@ -618,11 +620,12 @@ def test_the_program_itself_answers_and_ends(tmp_path: Path) -> None:
         assert service.credentials.order(["https://127.0.0.1/x.pem"])
         answers: list[Said] = []
         ends = time.monotonic() + 30
-        while len(answers) < 2:
+        while not resumed(answers):
             assert time.monotonic() < ends, lines
             answers += keeper.answers(0.2)
         url = "https://127.0.0.1/x.pem"
         assert (only(answers, url).token, resumed(answers)) == ("x5u_refused", [url])
+        assert logged(answers) == ["info: fetch process ready"]
         process = keeper._process
     finally:
         keeper.close()

@@ -117,9 +117,7 @@ def test_host_that_is_known_need_not_wait_until_a_crowd_of_new_ones_has_begun(
     assert using(rules(site.port, timeout=60.0, dns_servers=(names.address,)), crowded) < STALLED / 3
 
 
-def test_hosts_that_answered_before_have_places_that_strangers_do_not_get(
-    site: Site, names: NameServer, rules: Rules
-) -> None:
+def test_hosts_that_answered_before_have_places_that_strangers_do_not_get(site: Site, names: NameServer, rules: Rules) -> None:
     hosts = [f"h{number}.{HOST}" for number in range(8)]
     names.names.update({host: [["127.0.0.1"]] for host in [*hosts, HOST]})
     site.answers["mute"] = mute

@@ -125,20 +125,24 @@ def test_process_that_says_nothing_any_more_is_replaced(orders: Orders) -> None:
     assert f"fetch process {silent} says nothing any more" in [text for _level, text in told.lines]
 
 
-def test_last_words_of_a_process_are_logged_when_it_ended(orders: Orders) -> None:
+@pytest.mark.parametrize(
+    ("octets", "words"),
+    [(b"boom", "boom"), (b"y" * 9 + b"x" * 1991 + b"boom \xff", f"{'y' * 3}{'x' * 1991}boom \N{REPLACEMENT CHARACTER}")],
+    ids=["few", "many"],
+)
+def test_last_words_of_a_process_are_logged_when_it_ended(orders: Orders, octets: bytes, words: str) -> None:
     told = Told()
-    script = f"import os; os.write(2, b'y' * 9 + b'x' * 1991 + b'boom \\xff')\n{_ECHO}"
-    with keeping(orders, told, script) as keeper:
+    with keeping(orders, told, f"import os; os.write(2, {octets!r})\n{_ECHO}") as keeper:
         keeper.configure({"n": 1})
         heard(keeper, 1)
-        first = keeper.pid
+        pids = []
         for _ in range(2):
+            pids.append(keeper.pid)
             orders.put(FETCH, "0:0", "end")
             assert heard(keeper, 1) == ['{"n": 1}']
-    words = [text for level, text in told.lines if level == "err" and " said: " in text]
-    # Each its own, and no more than fits
-    assert words[0] == f"fetch process {first} said: {'y' * 3}{'x' * 1991}boom \N{REPLACEMENT CHARACTER}"
-    assert [text.partition(" said: ")[2] for text in words] == [words[0].partition(" said: ")[2]] * 2
+    # Each its own
+    said = [text for level, text in told.lines if level == "err" and " said: " in text]
+    assert said == [f"fetch process {pid} said: {words}" for pid in pids]
 
 
 def test_process_that_said_nothing_is_not_said_to_have(orders: Orders) -> None:

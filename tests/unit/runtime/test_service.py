@@ -13,6 +13,7 @@ from kamailio_app.errors import NotSigned, SettingsRefused
 from kamailio_app.lab.pki import ServiceProvider
 from kamailio_app.passport.claims import Attestation
 from kamailio_app.policy.treatment import FailureAction, Treatment, TreatmentRules
+from kamailio_app.runtime import credentials
 from kamailio_app.runtime.service import Pending, Verified
 from kamailio_app.runtime.trust import Trust
 
@@ -324,11 +325,17 @@ def test_certificates_of_all_headers_that_are_valid_are_to_be_kept(host: Host) -
     assert host.post.ordered() == [f"keep {X5U}", f"keep {OTHER}"]
 
 
-def test_those_that_verified_nothing_yet_are_remembered_within_bounds(host: Host) -> None:
-    unproved = host.service().credentials.unproved
-    for number in range(5000):
-        unproved[f"https://cr.example.test/{number}.pem"] = True
-    assert len(unproved) < 5000
+def test_those_that_verified_nothing_yet_are_remembered_within_bounds(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "_UNPROVED", 2)
+    host.web.answers.update(dict.fromkeys(STRANGERS, host.web.answers[X5U]))
+    service = host.service()
+    host.obtain(STRANGERS)
+    for url in STRANGERS:
+        service.credentials.get(url, host.clock.now)
+        assert len(service.credentials.unproved) <= 2
+    # The last one is among them
+    assert decided(service.verify(naming(STRANGERS[-1]))) == ""
+    assert host.post.ordered() == [f"keep {STRANGERS[-1]}"]
 
 
 # --- What the STI-PA says ---------------------------------------------------------------------------------------
