@@ -194,7 +194,7 @@ class KamailioPort:
 
     def put(self, key: str, value: str, lifetime: int) -> None:
         KSR.htable.sht_setxs(CREDENTIALS, self._place(key), f"{key} {value}", lifetime)
-        KSR.htable.sht_setxs(FETCHED, key, value, min(lifetime, self.just_now))
+        KSR.htable.sht_setxs(FETCHED, key, value, self.just_now)
 
     def _place(self, url: str) -> str:
         """Where a URL's entry lies. Strangers choose URLs: so many places and no more, and whoever comes last has it."""

@@ -65,14 +65,16 @@ class Credentials:
 
     # --- At hand ------------------------------------------------------------------------------------------------
 
-    def get(self, url: str, now: float) -> Credential | StirError | None:
-        """The credential, or why it cannot be had; None if that is not known here."""
-        return self._cache.get(url, now) or self._from_shared(url, now)
+    def get(self, url: str, now: float, *, late: bool = False) -> Credential | StirError | None:
+        """The credential, or why it cannot be had; None if that is not known here. `late`: a call that waited for it may still
+        have a failure that nobody else would be told any more.
+        """
+        return self._cache.get(url, now) or self._from_shared(url, now, self._settings.call_time_budget if late else 0)
 
-    def _from_shared(self, url: str, now: float) -> Credential | StirError | None:
+    def _from_shared(self, url: str, now: float, late: float) -> Credential | StirError | None:
         text = self._shared.get(url)
         fetched = Fetched.from_text(text) if text else None
-        if fetched is None or fetched.expires <= now:
+        if fetched is None or fetched.expires + (late if fetched.token else 0) <= now:
             return None
         if error := fetched.error():
             # What was refused under other settings or another trust list may be good now

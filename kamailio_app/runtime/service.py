@@ -173,7 +173,7 @@ class Service:
         credentials: dict[str, Credential | StirError] = {}
         missing: list[str] = []
         for url in examination.needed:
-            credential = self.credentials.get(url, now)
+            credential = self.credentials.get(url, now, late=last_try)
             if credential is None:
                 missing.append(url)
             else:

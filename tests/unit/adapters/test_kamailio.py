@@ -1326,9 +1326,11 @@ def test_url_that_another_took_the_place_of_is_there_as_long_as_a_call_waits(wor
     assert {stir.port.get(url) for url in urls} == {"text"}
     world.clock.now += 0.1
     assert {stir.port.get(url) for url in urls} == {"text", None}
-    # What ends sooner is gone sooner
+    # What ends sooner says so itself: a call that waited for it is still told
     stir.port.put(X5U, "text", 3)
     world.clock.now += 3
+    assert stir.port.get(X5U) == "text"
+    world.clock.now += 5
     assert stir.port.get(X5U) is None
     # Another setting counts from the reload on
     world.settings(cache={"max_shared_certificates": 64}, verification={"call_time_budget": 1.0})
