@@ -190,7 +190,7 @@ HOSTILE: list[tuple[str, bytes]] = [
     ("identity_malformed", b"Identity: \xff\xfe\x00\x01\r\n"),
     ("identity_malformed", b"Identity: " + b"." * 3000 + b"\r\n"),
     ("identity_malformed", b"Identity: ;info=<https://x.example/a.pem>\r\n"),
-    ("identity_malformed", b"Identity: a.b.c;info=https://x.example/a.pem\r\n"),
+    ("info_malformed", b"Identity: a.b.c;info=https://x.example/a.pem\r\n"),
     ("identity_too_large", b"Identity: " + b"A" * 20000 + b".B.C;info=<https://x.example/a.pem>\r\n"),
     ("identity_too_many", b"Identity: a.b.c;info=<https://x.example/a.pem>\r\n" * 12),
     ("info_missing", b"Identity: a.b.c;alg=ES256\r\n"),
