@@ -56,7 +56,8 @@ def test_what_was_fetched_is_in_use_again_after_a_crash_without_repository_and_p
         finally:
             for path in out_of_order:
                 del repository.answers[path]
-        assert not {f"/{name}" for name in names.values()} & {*repository.asked}
+        # For the revoked one it may be: its provider could have put another there
+        assert f"/{names['good']}" not in repository.asked
         assert [words["token"] for words in site.edge.calls().values() if "token" in words] == ["credential_revoked"]
         assert "taken over" not in site.edge.log()
         print(f"start {site.edge.started_in:.2f} s, from the command to the answer {took:.2f} s, the call {first.took:.3f} s")
