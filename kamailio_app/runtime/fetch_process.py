@@ -62,7 +62,8 @@ class FetchProcess:
         self._send = send
         self._clock = clock
         self._make_fetcher = make_fetcher
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # orders in work
+        self._closing: set[asyncio.Task[None]] = set()
         self._obtaining: dict[str, asyncio.Task[Fetched]] = {}
         self._renewed: TTLCache[str, bool] = TTLCache(_MAX_TASKS, _RENEWED_FOR)
         # Only what verifies a call goes to the disk: anybody can serve somebody else's chain
@@ -90,8 +91,11 @@ class FetchProcess:
         )
         former = self._settings
         self._epochs.add(_epoch(configuration["generation"]))
-        fetching = former is None or former.fetch != settings.fetch
-        if fetching:
+        # At a reload also where the settings are the same: the file with the roots of TLS may be another
+        reloaded = (
+            former is None or former.fetch != settings.fetch or _epoch(self._generation) != _epoch(configuration["generation"])
+        )
+        if reloaded:
             self._fetch_by(settings.fetch, former.fetch.timeout if former else 0)
             if self._fetcher is None:
                 return
@@ -101,9 +105,8 @@ class FetchProcess:
         ):
             self._store.close()
             self._store = CertificateStore(settings.state_dir, settings.max_disk_certificates, self._warn)
-        reloaded = _epoch(self._generation) != _epoch(configuration["generation"])
         self._settings, self._anchors, self._generation = settings, anchors, configuration["generation"]
-        if fetching or reloaded:
+        if reloaded:
             self._refresh_anew(settings, trust)
 
     def _fetch_by(self, rules: FetchRules, former_timeout: float) -> None:
@@ -115,7 +118,7 @@ class FetchProcess:
             return
         if fetcher is not None:
             # Who waits for it still gets its answer
-            self._spawn(_close_later(fetcher, former_timeout + 1))
+            self._spawn(_close_later(fetcher, former_timeout + 1), self._closing)
 
     def _refresh_anew(self, settings: Settings, trust: Trust) -> None:
         assert self._fetcher is not None
@@ -128,7 +131,7 @@ class FetchProcess:
     async def close(self) -> None:
         if self._refresh is not None:
             self._refresh.stop()
-        for task in [*self._tasks, *self._obtaining.values()]:
+        for task in [*self._tasks, *self._closing, *self._obtaining.values()]:
             task.cancel()
         if self._fetcher is not None:
             await self._fetcher.close()
@@ -229,10 +232,11 @@ class FetchProcess:
 
     # --- Housekeeping -------------------------------------------------------------------------------------------
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]] | None = None) -> None:
+        tasks = self._tasks if among is None else among
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     def _warn(self, text: str) -> None:
         self._send({"kind": "log", "level": "warn", "text": text})

@@ -462,14 +462,20 @@ def again(host: Host, process: FetchProcess, **sections: Any) -> None:
     process.configure(host.keeper.configuration())
 
 
-def test_fetcher_stays_while_its_rules_do(host: Host) -> None:
+def test_fetcher_stays_until_a_reload(host: Host) -> None:
+    """The roots of TLS are in a file: other roots, the same settings."""
+
     async def change(process: FetchProcess) -> None:
         fetcher = process._fetcher
-        again(host, process, verification={"ca_file": "", "max_iat_age": 30})
+        configuration = host.keeper.configuration()
+        epoch, _, trust = configuration["generation"].partition(":")
+        process.configure({**configuration, "generation": f"{epoch}:{int(trust) + 1}"})
         assert process._fetcher is fetcher
+        process.configure({**configuration, "generation": f"{int(epoch) + 1}:{trust}"})
+        assert process._fetcher is not fetcher
 
     run(host, change)
-    assert (len(host.web.rules), host.web.closed) == (1, 1)
+    assert len(host.web.rules) == 2
 
 
 def test_former_fetcher_is_closed_when_nobody_can_wait_for_it_any_more(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
