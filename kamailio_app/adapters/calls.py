@@ -28,7 +28,7 @@ REJECT: Final = -1
 MAX_ASSERTED: Final = 4  # RFC 3325 9.1 has two
 
 # What verified calls add beside attest and origid. Most have none of it, and each result costs its time
-_NOTHING_MORE: Final[Mapping[str, str | int]] = {
+NOTHING_MORE: Final[Mapping[str, str | int]] = {
     "reason": "",
     "rcd_name": "",
     "rcd_reason": "",
@@ -41,7 +41,7 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]++", re.ASCII)  # RFC 3261 25
 _TO_ESCAPE: Final = re.compile(r'["\\]')
 _MAX_TEXT: Final = 256
 
-_NOT_VERIFIED: Final[dict[str, str | int]] = {
+NOT_VERIFIED: Final[dict[str, str | int]] = {
     "token": "request_not_signed",
     "code": 0,
     "phrase": "",
@@ -114,7 +114,7 @@ class Calls:
         port, settings = self.port, self.service.settings
         request = port.request()
         if request.method != "INVITE" or request.in_dialog:
-            self._publish(_NOT_VERIFIED, _NOTHING_MORE)
+            self._publish(NOT_VERIFIED, NOTHING_MORE)
             return NOT_VALID
         looked_at = request
         if len(request.asserted) > MAX_ASSERTED:
@@ -275,10 +275,10 @@ class Calls:
 
 
 def _more(verification: Verification, told: Treatment, *, replayed: bool) -> Mapping[str, str | int]:
-    """The results of few calls; `_NOTHING_MORE` itself for all others."""
+    """The results of few calls; `NOTHING_MORE` itself for all others."""
     rcd, rph, diversions = verification.rcd, verification.rph, verification.diversions
     if not (told.reason or rcd or rph or verification.rph_error or diversions or replayed):
-        return _NOTHING_MORE
+        return NOTHING_MORE
     return {
         "reason": "".join([f"Reason: {value}\r\n" for value in told.reason]),
         "rcd_name": _quotable(rcd.nam) if rcd else "",

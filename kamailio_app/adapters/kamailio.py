@@ -20,7 +20,7 @@ from zlib import crc32
 
 import KSR
 
-from kamailio_app.adapters.calls import MAX_ASSERTED, NOT_VALID, PENDING, REJECT, UNSIGNED, Calls
+from kamailio_app.adapters.calls import MAX_ASSERTED, NOT_VALID, NOT_VERIFIED, NOTHING_MORE, PENDING, REJECT, UNSIGNED, Calls
 from kamailio_app.adapters.parking import Parking
 from kamailio_app.adapters.port import Level
 from kamailio_app.errors import FAILURES, StirError
@@ -65,20 +65,7 @@ _LONGER: Final = 5
 _LONG_LINE: Final = 8192  # characters: a traceback says what happened in its end
 _LISTEN: Final = 1.0  # seconds that the keeper waits for the fetch process at a time
 # Script variables outlive their call: after an error they must not speak of an earlier one
-_INTERNAL_ERROR: Final[Mapping[str, str | int]] = {
-    "token": "internal_error",
-    "code": 0,
-    "phrase": "",
-    "verstat": "",
-    "attest": "",
-    "origid": "",
-    "reason": "",
-    "rcd_name": "",
-    "rcd_reason": "",
-    "rph": "",
-    "diverted": "",
-    "replay": "",
-}
+_INTERNAL_ERROR: Final[Mapping[str, str | int]] = {**NOT_VERIFIED, **NOTHING_MORE, "token": "internal_error"}
 # What a peer may have in a header (a folded line, a NUL), and KSR or the next hop must not get back
 _NOT_IN_A_HEADER: Final = re.compile(r"[\r\n\0]+")
 
