@@ -228,8 +228,9 @@ class FetchProcess:
         )
         ends = min(int(now) + seconds, credential.not_after)
         early = (ends - now) * (_RENEW_FROM + _RENEW_SPREAD * random.random())  # noqa: S311 - spreads load, hides nothing
-        # What lives no minute is fetched when it is wanted
-        renew_at = int(ends - early) if ends - now > _RENEWED_FOR else 0
+        renew_at = int(ends - early)
+        if renew_at <= now + 1:
+            renew_at = 0  # what lives a moment is fetched when it is wanted
         return Fetched(ends, pem=kept_pem(download.octets, credential), renew_at=renew_at)
 
     # --- Housekeeping -------------------------------------------------------------------------------------------
