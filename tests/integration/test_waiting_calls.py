@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
 
 import pytest
@@ -13,20 +12,24 @@ from tests.integration.fetching import Fetching, shared_memory_used, transaction
 from tests.integration.traffic import BUSY, Batch, BusyPhone, call, calls, until
 
 BUDGET = 2.0
+AMPLE = 8.0  # a busy machine takes a while for hundreds of calls: none of them may wait for its timer
 REFUSED = "SIP/2.0 436 Bad Identity Info"
 MANY = 300
 TOO_MANY = 600  # orders: more than the way to the fetch process holds
 
 
-def settings(network: Network) -> str:
+def settings(network: Network, budget: float = BUDGET) -> str:
     return network.settings(
-        verification={"failure_action": "reject", "require_identity": True, "call_time_budget": BUDGET},
-        x5u={"fetch_timeout": BUDGET + 1, "max_concurrent_fetches_per_host": 100},
+        verification={"failure_action": "reject", "require_identity": True, "call_time_budget": budget},
+        x5u={"fetch_timeout": budget + 1, "max_concurrent_fetches_per_host": 100},
     )
 
 
 def test_hundreds_of_calls_wait_for_one_certificate_and_it_is_fetched_once(network: Network, tmp_path: Path, cfg: str) -> None:
-    with Site(network, tmp_path, hasty(cfg, tmp_path), settings=settings(network)) as site, BusyPhone(site.phone) as phone:
+    with (
+        Site(network, tmp_path, hasty(cfg, tmp_path), settings=settings(network, AMPLE)) as site,
+        BusyPhone(site.phone) as phone,
+    ):
         repository, used = network.repository, []
         for number in range(3):
             name = f"{tmp_path.name}-{number}.pem"
@@ -40,8 +43,7 @@ def test_hundreds_of_calls_wait_for_one_certificate_and_it_is_fetched_once(netwo
                 repository.delay = 0.0
             assert {each.code for each in ended.values()} == {BUSY}
             assert repository.asked == [f"/{name}"]
-            # By the fetch, not by their timers: on a busy machine most, not all
-            assert statistics.median(each.took for each in ended.values()) < BUDGET
+            assert max(each.took for each in ended.values()) < AMPLE  # by the fetch, not by their timers
             until(lambda: transactions(site) == 0, "no transaction left")
             used.append(shared_memory_used(site))
         assert len(phone.seen) == 3 * MANY
