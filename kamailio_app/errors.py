@@ -64,6 +64,10 @@ class NotSigned(StirError):
     """The authentication service leaves this request as it is. Never a reason to lose the call."""
 
 
+class PolicyRefused(StirError):
+    """A signing policy, inventory or call record that cannot be used. Stops the start; at a reload the former stay."""
+
+
 class KeyPairRefused(StirError):
     """A private key and certificate that will not be used for signing. A pair in use stays in use."""
 
@@ -96,6 +100,8 @@ _PEER = "The signer has to mend it: send them the Identity header and this token
 _REPOSITORY = "Try `curl -v` on the x5u URL from this host; ask the signer if it is down for everybody."
 _ANCHORS = "The last good one stays in use. See `kamcmd htable.get stirshaken trust_list` and `crl`; ask the STI-PA."
 _FILE = "Mend the file in `certificate_dir` and reload; until then the former pair signs."
+_POLICY = "Mend the policy file; `cfg/signing-policy.toml` explains it. `shakenctl policy test` tries it."
+_INVENTORY = "Import it again: `shakenctl numbers import`."
 _SETTINGS = "Mend the settings file; `cfg/stirshaken.toml` explains every option."
 
 FAILURES: Final[dict[str, Failure]] = {
@@ -279,6 +285,34 @@ FAILURES: Final[dict[str, Failure]] = {
         "The routing script asked for an attestation that is not A, B or C.",
         "Mend the script.",
     ),
+    "policy_unsigned": Failure(
+        NotSigned,
+        "RFC 8224 6.1 step 1",
+        "The signing policy leaves this call unsigned.",
+        "`shakenctl policy explain` says which rule.",
+    ),
+    "policy_rejected": Failure(
+        NotSigned,
+        "RFC 8224 6.1 step 1",
+        "The signing policy rejects this call.",
+        "`shakenctl policy explain` says which rule.",
+    ),
+    "certificate_ambiguous": Failure(
+        NotSigned,
+        "FCC 24-120",
+        "There are certificates of several providers, and nothing says whose call this is.",
+        "Name `certificate` or `spc` in the signing policy's rule or customer.",
+    ),
+    "div_not_needed": Failure(
+        NotSigned, "RFC 8946 4.1", "The call goes where it was signed to go, or carries no Identity.", "Nothing to do."
+    ),
+    # Signing policy, number inventory and call record
+    "policy_malformed": Failure(PolicyRefused, "decision 51", "The signing policy cannot be used.", _POLICY),
+    "inventory_unreadable": Failure(PolicyRefused, "decision 52", "The number inventory cannot be read.", _INVENTORY),
+    "inventory_malformed": Failure(PolicyRefused, "decision 52", "The numbers to import are malformed.", _INVENTORY),
+    "record_unreadable": Failure(
+        PolicyRefused, "decision 53", "The call record cannot be read.", "Compare `record_dir` with where you look."
+    ),
     # Key and certificate files
     "pair_incomplete": Failure(KeyPairRefused, "decision 6", "A key without its certificate, or the reverse.", _FILE),
     "pair_unreadable": Failure(KeyPairRefused, "decision 6", "The file cannot be read.", _FILE),
@@ -287,6 +321,12 @@ FAILURES: Final[dict[str, Failure]] = {
     ),
     "key_malformed": Failure(KeyPairRefused, "RFC 5958, RFC 5915", "No PKCS#8 or SEC1 private key in PEM.", _FILE),
     "key_curve_unsupported": Failure(KeyPairRefused, "RFC 8225 4", "The private key is not on P-256.", _FILE),
+    "key_shared": Failure(
+        KeyPairRefused,
+        "FCC 24-120",
+        "One private key in the certificates of several providers.",
+        "Each provider has a key of its own: make one and have it certified.",
+    ),
     "key_mismatch": Failure(KeyPairRefused, "RFC 8224 6.1", "The key does not belong to the certificate.", _FILE),
     "certificate_malformed": Failure(KeyPairRefused, "RFC 8226 3", "The file holds no certificate in PEM.", _FILE),
     "certificate_expired": Failure(KeyPairRefused, "RFC 8224 6.1 step 3", "The certificate has expired.", _FILE),

@@ -132,6 +132,10 @@ TRUNK_OPTIONS: Final = (
     "p_headers",
 )
 
+# What a [certificate.NAME] may say. It has no default: a date is named or is not there
+CERTIFICATE: Final = "certificate"
+SIGN_FROM: Final = "sign_from"
+
 SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
     "signing": (
         "Signing outbound calls (STI-AS).",
@@ -175,6 +179,28 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
                 "RFC 8224 6.1 step 3; Asterisk's name",
                 "60",
                 bounds=(1, 3600),
+            ),
+            Option(
+                "policy_file",
+                "",
+                "Who gets which attestation, for many customers and certificates: cfg/signing-policy.toml explains it. Empty: "
+                "every call is signed as the script or attest_level says.",
+                "ours",
+                '"/etc/kamailio/signing-policy.toml"',
+            ),
+            Option(
+                "inventory_file",
+                "",
+                "Which customer may use which numbers, as `shakenctl numbers import` writes it. Empty: the policy asks nobody.",
+                "ours",
+                '"/var/lib/kamailio-stirshaken/numbers.mdb"',
+            ),
+            Option(
+                "do_not_originate_file",
+                "",
+                "Numbers that never call, as `shakenctl numbers import --list do-not-originate` writes it.",
+                "ours; the trade's DNO list",
+                '"/var/lib/kamailio-stirshaken/do-not-originate.mdb"',
             ),
         ),
     ),
@@ -617,6 +643,43 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
             ),
         ),
     ),
+    "record": (
+        "The record of signed and refused calls, which answers a traceback: `shakenctl trace`.",
+        (
+            Option("record_calls", False, "Keep one.", "ours", "true"),
+            Option(
+                "record_dir",
+                "/var/lib/kamailio-stirshaken/calls",
+                "Where it lies: a file of JSON lines for each day, and its index.",
+                "ours",
+                '"/var/lib/kamailio-stirshaken/calls"',
+            ),
+            Option(
+                "record_days",
+                400,
+                "Days that it is kept.",
+                "ours: a year, and some",
+                "90",
+                bounds=(1, 10000),
+            ),
+            Option(
+                "record_megabytes",
+                20000,
+                "What it may take of the disk: the oldest days go.",
+                "ours",
+                "5000",
+                bounds=(10, 10000000),
+            ),
+            Option(
+                "record_mask",
+                0,
+                "Digits at the end of every number that are not written down.",
+                "ours",
+                "4",
+                bounds=(0, 15),
+            ),
+        ),
+    ),
     "log": (
         "The log.",
         (Option("calls", True, "One line per call, at level info (debug=2 in kamailio.cfg).", "ours", "false"),),
@@ -643,6 +706,11 @@ def sample() -> str:
         "# may hold any of these; what it leaves out is as in [verification]:\n"
         f"{textwrap.fill(', '.join(TRUNK_OPTIONS), 110, initial_indent='# ', subsequent_indent='# ')}.\n"
         '# Example:\n# [trunk.carrier-a]\n# failure_action = "reject"\n# require_identity = true'
+    )
+    blocks.append(
+        "# A pair that is to sign from a certain time on, instead of from the beginning of its validity: a section named as\n"
+        "# the pair. The pair before it signs until then.\n"
+        "# Example:\n# [certificate.sp1234-2026-12]\n# sign_from = 2026-12-01T03:00:00Z"
     )
     return "\n\n".join(blocks) + "\n"
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -20,13 +21,14 @@ from kamailio_app.errors import StirError, failure
 from kamailio_app.passport.claims import Attestation
 from kamailio_app.policy.codes import PROFILES
 from kamailio_app.policy.treatment import FailureAction, TreatmentRules
-from kamailio_app.runtime.options import SECTIONS, TRUNK, TRUNK_OPTIONS, Option
+from kamailio_app.runtime.options import CERTIFICATE, SECTIONS, SIGN_FROM, TRUNK, TRUNK_OPTIONS, Option
 from kamailio_app.sti_as import SigningRules
 from kamailio_app.sti_vs import VerificationRules
 from kamailio_app.tn import NumberPlan, canonical_tn
 
 DEFAULT_PATH = Path("/etc/kamailio/stirshaken.toml")
-_TRUNK_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_NAMED: Final = (TRUNK, CERTIFICATE)  # these hold sections
 _SAFE_UP_TO: Final[Mapping[str, Any]] = {"max_redirects": 0, "max_iat_age": 300}
 _CLASS_ACTIONS: Final = {
     403: "stale_date_action",
@@ -83,7 +85,11 @@ class Settings:
     certificate_dir: Path
     public_cert_url: str
     certificate: str
+    sign_from: Mapping[str, float]
     attest_level: Attestation
+    policy_file: Path | None
+    inventory_file: Path | None
+    do_not_originate_file: Path | None
     signing: SigningRules
     ca_file: Path | None
     verification: VerificationRules
@@ -125,14 +131,15 @@ def parse(path: Path, text: str) -> Settings:
     except (ValueError, RecursionError) as error:  # not TOML, a number of 5000 digits, brackets without end
         raise failure("settings_malformed", f"{path}: {error}") from error
     values = _checked(path, document)
-    return _settings(path, text, values, _trunks(path, document.get(TRUNK, {}), values["verification"]))
+    trunks = _trunks(path, document.get(TRUNK, {}), values["verification"])
+    return _settings(path, text, values, trunks, _sign_from(path, document.get(CERTIFICATE, {})))
 
 
 def _checked(path: Path, document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Every section with every option, defaults filled in."""
     for section in document:
-        if section not in SECTIONS and section != TRUNK:
-            raise failure("option_unknown", f"{path}: [{section}]{_meant(section, (*SECTIONS, TRUNK))}")
+        if section not in SECTIONS and section not in _NAMED:
+            raise failure("option_unknown", f"{path}: [{section}]{_meant(section, (*SECTIONS, *_NAMED))}")
     values: dict[str, dict[str, Any]] = {}
     for section, (_title, options) in SECTIONS.items():
         given = document.get(section, {})
@@ -145,22 +152,42 @@ def _checked(path: Path, document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _trunks(path: Path, given: Any, verification: dict[str, Any]) -> dict[str, TreatmentRules]:
     """The rules of each [trunk.NAME]: what it leaves out is as in [verification]."""
-    if type(given) is not dict:
-        raise failure("option_invalid", f"{path}: {TRUNK} holds sections, write [{TRUNK}.NAME]")
     known = {option.name: option for option in SECTIONS["verification"][1] if option.name in TRUNK_OPTIONS}
     rules: dict[str, TreatmentRules] = {}
-    for name, options in given.items():
-        if type(options) is not dict:
-            raise failure("option_invalid", f"{path}: {TRUNK}.{name[:80]} is a section, write [{TRUNK}.NAME]")
-        if not _TRUNK_NAME.fullmatch(name):
-            raise failure(
-                "option_invalid", f"{path}: [{TRUNK}.{name[:80]!r}]: a trunk's name is 1 to 64 of letters, digits, _ . and -"
-            )
+    for name, options in _named(path, TRUNK, given):
         _check(path, f"{TRUNK}.{name}", options, known)
         # A trunk's own failure_action is for all classes that it does not name itself
         inherited = verification | (dict.fromkeys(_CLASS_ACTIONS.values(), "") if "failure_action" in options else {})
         rules[name] = _treatment(inherited | options)
     return rules
+
+
+def _named(path: Path, section: str, given: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The sections [SECTION.NAME], by name."""
+    if type(given) is not dict:
+        raise failure("option_invalid", f"{path}: {section} holds sections, write [{section}.NAME]")
+    for name, options in given.items():
+        if type(options) is not dict:
+            raise failure("option_invalid", f"{path}: {section}.{name[:80]} is a section, write [{section}.NAME]")
+        if not _NAME.fullmatch(name):
+            raise failure(
+                "option_invalid", f"{path}: [{section}.{name[:80]!r}]: such a name is 1 to 64 of letters, digits, _ . and -"
+            )
+        yield name, options
+
+
+def _sign_from(path: Path, given: Any) -> dict[str, float]:
+    """When each [certificate.NAME] begins to sign, in seconds since 1970."""
+    times: dict[str, float] = {}
+    for name, options in _named(path, CERTIFICATE, given):
+        for option, value in options.items():
+            if option != SIGN_FROM:
+                raise failure("option_unknown", f"{path}: [{CERTIFICATE}.{name}] {option}{_meant(option, (SIGN_FROM,))}")
+            if type(value) is not datetime or value.tzinfo is None:
+                what = "takes a date and time with its zone, like 2026-12-01T03:00:00Z"
+                raise failure("option_invalid", f"{path}: [{CERTIFICATE}.{name}] {SIGN_FROM} {what}")
+            times[name] = value.timestamp()
+    return times
 
 
 def _check(path: Path, section: str, given: dict[str, Any], known: Mapping[str, Option]) -> None:
@@ -219,7 +246,13 @@ def _meant(word: str, known: Any) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _settings(path: Path, text: str, values: dict[str, dict[str, Any]], trunks: Mapping[str, TreatmentRules]) -> Settings:
+def _settings(
+    path: Path,
+    text: str,
+    values: dict[str, dict[str, Any]],
+    trunks: Mapping[str, TreatmentRules],
+    sign_from: Mapping[str, float],
+) -> Settings:
     signing, verification, x5u, cache = values["signing"], values["verification"], values["x5u"], values["cache"]
     plan = NumberPlan(**values["numbers"])
     x5u_rules = X5uRules(frozenset(x5u["x5u_ports"]))
@@ -241,7 +274,11 @@ def _settings(path: Path, text: str, values: dict[str, dict[str, Any]], trunks: 
         certificate_dir=path.parent / signing["certificate_dir"],
         public_cert_url=url,
         certificate=signing["certificate"],
+        sign_from=sign_from,
         attest_level=Attestation(signing["attest_level"]),
+        policy_file=_file(path, signing["policy_file"]),
+        inventory_file=_file(path, signing["inventory_file"]),
+        do_not_originate_file=_file(path, signing["do_not_originate_file"]),
         signing=SigningRules(max_date_header_age=signing["max_date_header_age"], plan=plan, **values["identities"]),
         ca_file=_file(path, verification["ca_file"]),
         verification=VerificationRules(

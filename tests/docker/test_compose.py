@@ -46,8 +46,14 @@ def _docker() -> None:
 
 def docker(*words: str, check: bool = True, timeout: float = 60) -> str:
     run = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=timeout, check=False)
-    assert not check or run.returncode == 0, f"docker {' '.join(words)}:\n{run.stdout[-3000:]}{run.stderr[-3000:]}"
+    assert not check or run.returncode == 0, f"docker {' '.join(words)}:\n{_worst(run.stdout)}{run.stderr[-3000:]}"
     return run.stdout
+
+
+def _worst(text: str) -> str:
+    """The end of it, and before that the suite's cases that failed, which may stand far above."""
+    failed = re.findall(r"^(?:FAILED|ERROR) .*(?:\n .*)*", text, re.MULTILINE)
+    return "\n".join([*failed, text[-3000:]])
 
 
 class Deployment:

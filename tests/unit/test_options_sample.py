@@ -363,7 +363,7 @@ def test_trunk_has_what_it_says_and_for_the_rest_what_all_have(tmp_path: Path) -
 @pytest.mark.parametrize("name", ["a b", "", "a/b", "\u00e9", "a" * 65, "a\\n"])
 def test_name_of_a_trunk_is_plain(tmp_path: Path, name: str) -> None:
     detail = refusal(tmp_path, f'[trunk."{name}"]')
-    assert "a trunk's name is 1 to 64 of letters, digits, _ . and -" in detail
+    assert "such a name is 1 to 64 of letters, digits, _ . and -" in detail
     assert detail.isprintable()
 
 
@@ -462,8 +462,32 @@ def test_state_is_kept_nowhere_where_that_is_wanted(tmp_path: Path) -> None:
     assert read(tmp_path, "[cache]\nstate_dir = 'state'").state_dir == tmp_path / "state"
 
 
+def test_certificate_signs_from_a_time_on(tmp_path: Path) -> None:
+    times = read(tmp_path, "[certificate.new]\nsign_from = 2026-12-01T03:00:00Z\n[certificate.other]").sign_from
+    assert times == {"new": 1796094000.0}
+
+
+@pytest.mark.parametrize("value", ["2026-12-01T03:00:00", "2026-12-01", '"2026-12-01T03:00:00Z"', "1796094000", "03:00:00"])
+def test_time_to_sign_from_has_its_zone(tmp_path: Path, value: str) -> None:
+    detail = refusal(tmp_path, f"[certificate.new]\nsign_from = {value}")
+    assert "[certificate.new] sign_from takes a date and time with its zone" in detail
+
+
+def test_certificate_says_nothing_else(tmp_path: Path) -> None:
+    assert "[certificate.new] sign_fron; did you mean sign_from?" in refusal(
+        tmp_path, "[certificate.new]\nsign_fron = 1", "option_unknown"
+    )
+    assert "certificate holds sections, write [certificate.NAME]" in refusal(tmp_path, "certificate = 1")
+
+
+def test_example_of_a_certificate_is_read(tmp_path: Path) -> None:
+    tail = sample().partition("# A pair that")[2].partition("# Example:\n")[2]
+    lines = [line.removeprefix("# ") for line in tail.splitlines()]
+    assert read(tmp_path, "\n".join(lines)).sign_from
+
+
 def test_sample_names_what_a_trunk_may_say() -> None:
-    tail = sample().partition("# Trunks that")[2]
+    tail = sample().partition("# Trunks that")[2].partition("# A pair that")[0]
     assert all(name in tail for name in TRUNK_OPTIONS)
     lines = [line.removeprefix("# ") for line in tail.partition("# Example:\n")[2].splitlines()]
     assert tomllib.loads("\n".join(lines)) == {"trunk": {"carrier-a": {"failure_action": "reject", "require_identity": True}}}
