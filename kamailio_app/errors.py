@@ -306,6 +306,12 @@ FAILURES: Final[dict[str, Failure]] = {
     "div_not_needed": Failure(
         NotSigned, "RFC 8946 4.1", "The call goes where it was signed to go, or carries no Identity.", "Nothing to do."
     ),
+    "div_unlinked": Failure(
+        NotSigned,
+        "RFC 8946 4.1",
+        "Who diverted the call is not among those whom it was signed for.",
+        "Who diverted it before has to sign that; or name all who diverted it, the first one first.",
+    ),
     # Signing policy, number inventory and call record
     "policy_malformed": Failure(PolicyRefused, "decision 51", "The signing policy cannot be used.", _POLICY),
     "inventory_unreadable": Failure(PolicyRefused, "decision 52", "The number inventory cannot be read.", _INVENTORY),

@@ -31,6 +31,8 @@ class Request(NamedTuple):
     in_dialog: bool = False  # To has a tag
     resource_priority: tuple[str, ...] = ()  # Resource-Priority header field values
     priority: str | None = None  # Priority header field value
+    diversion: tuple[str, ...] = ()  # Diversion header field values, in their order
+    history_info: tuple[str, ...] = ()  # History-Info header field values, in their order
 
 
 class Party(NamedTuple):

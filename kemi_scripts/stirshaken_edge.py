@@ -117,8 +117,9 @@ class Edge:
 
     def outbound(self):
         """From the inside, which is trusted to say what it knows of the caller; the world is not told."""
-        if KSR.is_INVITE():
-            self.stir.stir_sign(None, attestation())
+        if KSR.is_INVITE() and self.stir.stir_sign(None, attestation()) < 0:
+            KSR.sl.send_reply(KSR.pv.get("$var(stir_code)"), KSR.pv.get("$var(stir_phrase)"))
+            return
         KSR.hdr.remove("P-Attestation-Indicator")
         KSR.hdr.remove("P-Origination-ID")
         self.dispatch(CARRIERS)
@@ -163,8 +164,10 @@ class Edge:
     @guarded
     def ksr_reply(self):
         """Where verstat went into From, the caller gets back the From that it sent (RFC 3261 8.2.6.2); and it is told what was
-        wrong with its Identity headers (RFC 9410).
+        wrong with its Identity headers, but not what somebody says of ours (RFC 9410).
         """
+        if KSR.hdr.is_present("Reason") > 0:
+            self.stir.stir_reply(None)
         sent, reason = KSR.pv.get("$avp(stir_from)"), KSR.pv.get("$avp(stir_reason)")
         if sent is not None:
             KSR.pv.sets("$fu", sent)

@@ -18,13 +18,19 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _INT_MAX: Final = (1 << 31) - 1
 # Header lines that are ours to make, in the message and in the responses to it
-_OURS: Final = ("Date", "Identity", "P-Asserted-Identity", "P-Attestation-Indicator", "P-Origination-ID", "Reason")
+_OURS: Final = (
+    *("Date", "Identity", "P-Asserted-Identity", "P-Attestation-Indicator", "P-Origination-ID", "Reason"),
+    "Identity-Bypass",
+)
 _OURS_IN_REPLIES: Final = ("Reason",)
 # Variables that are ours: Kamailio keeps every name that it ever saw, so they are these and no more
-_AVPS: Final = ("attest", "from", "headers", "parked", "reason", "stripped", "trunk", "verstat")
+_AVPS: Final = (
+    *("attest", "from", "headers", "parked", "reason", "stripped", "trunk", "verstat"),
+    *("customer", "dest", "diversions", "rcd_name", "rcd_reason"),
+)
 _VARS: Final = (
     *("token", "code", "phrase", "verstat", "attest", "origid", "x5u", "wait", "reason", "rcd_name", "rcd_reason", "rph"),
-    *("diverted", "replay", "index", "label"),
+    *("diverted", "replay", "index", "label", "rule"),
 )
 _NAMES: Final = {"$avp": _AVPS, "$var": _VARS}
 
@@ -40,6 +46,11 @@ class Message:
     to_tag: bytes | None = None
     call_id: bytes = b"a84b4c76e66710@pc33.example.com"
     source: bytes = b"192.0.2.1"
+    port: int = 5060
+    transport: bytes = b"udp"
+    tls_peer: bytes | None = None
+    body: bytes | None = None
+    upstream: list[bytes] = field(default_factory=list)  # of a response: what Identity its request came with
     status: int | None = None  # of a response
     headers: list[tuple[str, bytes]] = field(default_factory=list)
     # Changes: Kamailio applies them when the message leaves, reading still shows what came in
@@ -105,6 +116,10 @@ class _Hdr(_Module):
     @kemi(str, int)
     def get_idx(self, name: str, index: int) -> str | None:
         return self._indexed(name, index)
+
+    @kemi(str)
+    def is_present(self, name: str) -> int:
+        return 1 if self.ksr.message.received(name) else -1
 
     def _indexed(self, name: str, index: int) -> str | None:
         values = self.ksr.message.received(name)
@@ -362,12 +377,22 @@ class FakeKsr:
             "$tt": message.to_tag,
             "$ci": message.call_id,
             "$si": message.source,
+            "$proto": message.transport,
+            "$tls_peer_subject_cn": message.tls_peer,
+            "$rb": message.body,
             "$rU": _user(message.request_uri),
         }
+        for index in range(11):
+            octets[f"$T_req($(hdr(Identity)[{index}]))"] = next(iter(message.upstream[index : index + 1]), None)
         if name in octets:
             value = octets[name]
             return None if value is None else value.decode("utf-8")
-        numbers = {"$T(id_index)": self.transaction[0], "$T(id_label)": self.transaction[1], "$rs": message.status}
+        numbers = {
+            "$T(id_index)": self.transaction[0],
+            "$T(id_label)": self.transaction[1],
+            "$rs": message.status,
+            "$sp": message.port,
+        }
         if name in numbers:
             return numbers[name]
         if name == "$async(data)":

@@ -1,4 +1,4 @@
-"""What the entry points do, for any SIP server: snapshot -> service -> headers, results, one log line, return code.
+"""Verifying a call, for any SIP server: snapshot -> service -> headers, results, one log line, return code.
 
 Return codes are never 0, which would end the routing script.
 """
@@ -12,14 +12,12 @@ from typing import Final, NamedTuple
 
 from kamailio_app import sip, sti_vs
 from kamailio_app.adapters.port import SipPort
-from kamailio_app.errors import StirError, failure
+from kamailio_app.errors import failure
 from kamailio_app.grammar import one_line, printable
 from kamailio_app.policy.treatment import Treatment, TreatmentRules, treatment
 from kamailio_app.runtime.service import Pending, Service, Verified
 from kamailio_app.verdict import Verification
 
-SIGNED: Final = 1
-UNSIGNED: Final = 2
 VALID: Final = 1
 PENDING: Final = 2
 NOT_VALID: Final = 3
@@ -59,51 +57,13 @@ class _Trunk(NamedTuple):
 
 
 class Calls:
-    """The calls of one process."""
+    """The calls that one process verifies."""
 
     def __init__(self, service: Service, port: SipPort) -> None:
         self.service = service
         self.port = port
         self._any_trunk = _Trunk("", service.settings.treatment)
         self._more: Mapping[str, str | int] = {}  # what was shown last of these results
-
-    def sign(self, attest: str) -> int:
-        """Sign the request at hand: `SIGNED`, or `UNSIGNED` with the reason in `token`."""
-        began = perf_counter_ns()
-        port = self.port
-        request = port.request()
-        try:
-            signed = self.service.sign(request, attest)
-        except StirError as error:
-            return self._unsigned(error)
-        date = f"Date: {signed.date}\r\n" if signed.date else ""
-        port.append_headers(f"{date}Identity: {signed.identity}\r\n")
-        claims = signed.claims
-        port.publish({"token": "", "attest": claims.attest.value, "origid": claims.origid})
-        if self.service.settings.log_calls and port.logs("info"):
-            took = (perf_counter_ns() - began) // 1000
-            port.log(
-                "info",
-                f"sign call-id={printable(port.call_id())} result=signed attest={claims.attest.value} orig={claims.orig.value} "
-                f"dest={claims.dest[0].value} origid={claims.origid} us={took}",
-            )
-        return SIGNED
-
-    def _unsigned(self, error: StirError) -> int:
-        port = self.port
-        port.publish({"token": error.token, "attest": "", "origid": ""})
-        if error.token == "certificate_none":
-            # Said once: an edge that waits for its certificate has nothing to say per call
-            if port.once(error.token):
-                port.log("warn", f"calls pass unsigned: {one_line(str(error))}")
-            if not self.service.keys.signers:
-                return UNSIGNED
-        if self.service.settings.log_calls and port.logs("info"):
-            port.log(
-                "info",
-                f"sign call-id={printable(port.call_id())} result=unsigned token={error.token}: {one_line(error.detail)}",
-            )
-        return UNSIGNED
 
     def verify(self, *, block: bool = False, last_try: bool = False, tag: bool = True) -> int:
         """Verify the request at hand: `VALID`, `PENDING`, `NOT_VALID` or `REJECT`; results say more.
@@ -166,7 +126,7 @@ class Calls:
             if self._any_trunk.rules is not settings.treatment:  # after a reload
                 self._any_trunk = _Trunk("", settings.treatment)
             return self._any_trunk
-        name = self.port.trunk()
+        name = self.port.script("trunk")
         rules = settings.trunks.get(name)
         if rules is None and name and self.port.once("trunk_unknown"):
             self.port.log("warn", f"no [trunk.{printable(name)}] in the settings: its calls are treated as [verification] says")

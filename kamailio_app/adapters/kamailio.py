@@ -20,7 +20,8 @@ from zlib import crc32
 
 import KSR
 
-from kamailio_app.adapters.calls import MAX_ASSERTED, NOT_VALID, NOT_VERIFIED, NOTHING_MORE, PENDING, REJECT, UNSIGNED, Calls
+from kamailio_app.adapters.calls import MAX_ASSERTED, NOT_VALID, NOT_VERIFIED, NOTHING_MORE, PENDING, REJECT, Calls
+from kamailio_app.adapters.outbound import UNSIGNED, Outbound
 from kamailio_app.adapters.parking import Parking
 from kamailio_app.adapters.port import Level
 from kamailio_app.errors import FAILURES, StirError
@@ -42,6 +43,8 @@ SETTINGS_VARIABLE: Final = "STIRSHAKEN_SETTINGS"
 _MAX_IDENTITY: Final = 11  # one more than is accepted, so that too many are seen as too many
 _MAX_ASSERTED: Final = MAX_ASSERTED + 1
 _MAX_PRIORITIES: Final = 8
+_MAX_REASONS: Final = 20
+_MAX_DIVERSIONS: Final = 20
 _LEVELS: Final[Mapping[str, int]] = {"err": -1, "warn": 0, "info": 2}
 # Names are constants: Kamailio keeps every pseudo-variable name it ever saw
 # Script variables: an AVP costs six times as much, and most scripts look at one or two of them, at once
@@ -49,7 +52,7 @@ _RESULTS: Final = {
     name: f"$var(stir_{name})"
     for name in (
         *("token", "code", "phrase", "verstat", "attest", "origid", "x5u", "wait", "reason"),
-        *("rcd_name", "rcd_reason", "rph", "diverted", "replay"),
+        *("rcd_name", "rcd_reason", "rph", "diverted", "replay", "rule"),
     )
 }
 _HEADERS: Final = "$avp(stir_headers)"
@@ -58,7 +61,9 @@ _ATTEST: Final = "$avp(stir_attest)"
 _STRIPPED: Final = "$avp(stir_stripped)"
 _FROM: Final = "$avp(stir_from)"
 _PARKED_URLS: Final = "$avp(stir_parked)"
-_TRUNK: Final = "$avp(stir_trunk)"
+_SCRIPT: Final = {name: f"$avp(stir_{name})" for name in ("trunk", "customer", "diversions", "dest", "rcd_name", "rcd_reason")}
+# In the response's route: the headers of the request as it came
+_UPSTREAM: Final = tuple(f"$T_req($(hdr(Identity)[{index}]))" for index in range(_MAX_IDENTITY))
 _TASK: Final = "$async(data)"
 _REASON: Final = "$avp(stir_reason)"
 _LONGER: Final = 5
@@ -105,6 +110,17 @@ class KamailioPort:
     def call_id(self) -> str:
         return _pv("$ci")
 
+    def reasons(self) -> tuple[str, ...]:
+        return _headers("Reason", _MAX_REASONS)
+
+    def identity_upstream(self) -> tuple[str, ...]:
+        return tuple(value for name in _UPSTREAM if (value := _pv(name)))
+
+    def replace_header(self, name: str, values: Sequence[str]) -> None:
+        KSR.hdr.remove(name)
+        if values:
+            KSR.hdr.append("".join([f"{name}: {_for_a_header(value)}\r\n" for value in values]))
+
     def append_headers(self, lines: str) -> None:
         KSR.hdr.append(lines)
 
@@ -150,8 +166,21 @@ class KamailioPort:
     def once(self, what: str) -> bool:
         return bool(KSR.htable.sht_inc(CONTROL, f"{what}:{self.epoch}") == 1)
 
-    def trunk(self) -> str:
-        return _pv(_TRUNK)
+    def script(self, name: str) -> str:
+        return _pv(_SCRIPT[name])
+
+    def source(self) -> tuple[str, int, str]:
+        port = KSR.pv.get("$sp")
+        return _pv("$si"), port if isinstance(port, int) else 0, _pv("$proto")
+
+    def tls_peer(self) -> str:
+        return _pv("$tls_peer_subject_cn")
+
+    def request_in_full(self) -> Request:
+        return _request_in_full()
+
+    def body(self) -> str:
+        return _pv("$rb")
 
     def remove_header(self, name: str) -> None:
         KSR.hdr.remove(name)
@@ -234,6 +263,8 @@ def _request_in_full() -> Request:
         bool(_pv("$tt")),
         resource_priority=_headers("Resource-Priority", _MAX_PRIORITIES),
         priority=_header("Priority", 0),
+        diversion=_headers("Diversion", _MAX_DIVERSIONS),
+        history_info=_headers("History-Info", _MAX_DIVERSIONS),
     )
 
 
@@ -287,6 +318,7 @@ class Stirshaken:
         self.service = Service(settings, self.port)
         self._arrange()
         self.calls = Calls(self.service, self.port)
+        self.outbound = Outbound(self.service, self.port)
         self.epoch = 0
         self.resume_route = "STIR_RESUME"
         self.parking = Parking(lambda: KSR.htable, PARKED)
@@ -309,8 +341,16 @@ class Stirshaken:
 
     @entry(UNSIGNED)
     def stir_sign(self, attest: str) -> int:
-        """1 signed, 2 passed unsigned. Without an argument the attestation is the one in $avp(stir_attest)."""
-        return self.calls.sign((attest or _pv(_ATTEST)).strip())
+        """1 signed, 2 passed unsigned, -1 to be answered with `code`. Without an argument the attestation that is asked for is
+        the one in $avp(stir_attest).
+        """
+        return self.outbound.sign((attest or _pv(_ATTEST)).strip())
+
+    @entry(UNSIGNED)
+    def stir_reply(self, _argument: str) -> int:
+        """In the reply route of a call that was signed: what somebody says of our PASSporTs goes no further: 1."""
+        self.outbound.reply()
+        return 1
 
     @entry(NOT_VALID)
     def stir_verify(self, wait: str) -> int:
@@ -463,15 +503,15 @@ class Stirshaken:
             self._announce()
 
     def _announce(self) -> None:
-        settings, keys = self.service.settings, self.service.keys
+        settings, keys = self.service.settings, self.service.signing.keys
         for relaxed in settings.relaxed:
             self.port.log("warn", f"UNSAFE: {relaxed} is on")
         for name, error in keys.refused:
-            kept = "the former pair stays in use" if name in keys.signers else "not used"
+            kept = "the former pair stays in use" if name in keys.kept else "not used"
             advice = FAILURES[error.token].advice
             self.port.log("err", f"pair {one_line(name)} refused: {one_line(str(error))}; {kept}. {advice}")
         try:
-            signer = self.service.signer()
+            signer = self.service.signing.signer()
             self.port.log(
                 "info",
                 f"signing with {one_line(signer.name)} spc={','.join(signer.spcs)} x5u={one_line(signer.x5u)} "

@@ -18,8 +18,29 @@ class SipPort(Protocol):
 
     def call_id(self) -> str: ...
 
-    def trunk(self) -> str:
-        """What the routing script says where the request comes from: a NAME of [trunk.NAME], or nothing."""
+    def reasons(self) -> tuple[str, ...]:
+        """Of a response: its Reason header field values."""
+
+    def identity_upstream(self) -> tuple[str, ...]:
+        """Of a response: the Identity header field values that its request came with."""
+
+    def replace_header(self, name: str, values: Sequence[str]) -> None:
+        """Put these values in the place of all headers of this name."""
+
+    def request_in_full(self) -> Request:
+        """The snapshot with all that is ever looked at: also who diverted the call, and its priority."""
+
+    def body(self) -> str:
+        """The body as text, or nothing."""
+
+    def script(self, name: str) -> str:
+        """What the routing script says, or nothing: trunk, customer, diversions, dest, rcd_name, rcd_reason."""
+
+    def source(self) -> tuple[str, int, str]:
+        """Where the request comes from: address, port, transport (udp, tcp, tls, sctp, ws, wss)."""
+
+    def tls_peer(self) -> str:
+        """The name in the certificate of the TLS client, or nothing."""
 
     def append_headers(self, lines: str) -> None:
         """Whole header lines, each ended by CRLF."""

@@ -23,7 +23,7 @@ class Attestation(StrEnum):
 _LEVELS: Final = {level.value: level for level in Attestation}
 _MANDATORY: Final = ("attest", "dest", "iat", "orig", "origid")
 _KINDS: Final[tuple[Literal["tn", "uri"], ...]] = ("tn", "uri")
-_MAX_DEST: Final = 100  # an honest one has a handful; each is put into canonical form
+MAX_DEST: Final = 100  # an honest one has a handful; each is put into canonical form
 _MAX_ORIGID: Final = 255
 _MAX_IAT: Final = 2**53  # the largest integer that every JSON reader keeps (RFC 8259 6)
 
@@ -38,17 +38,16 @@ class ShakenClaims(NamedTuple):
     origid: str
 
     def members(self) -> dict[str, Any]:
-        """The JSON object that is signed: dest is always arrays, sorted (RFC 8225 5.2.1)."""
-        dest: dict[str, list[str]] = {}
-        for kind, value in sorted(set(self.dest)):
-            dest.setdefault(kind, []).append(value)
-        return {
-            "attest": self.attest.value,
-            "dest": dest,
-            "iat": self.iat,
-            "orig": {self.orig.kind: self.orig.value},
-            "origid": self.origid,
-        }
+        """The JSON object that is signed."""
+        return {**base_members(self.dest, self.iat, self.orig), "attest": self.attest.value, "origid": self.origid}
+
+
+def base_members(dest: Iterable[Party], iat: int, orig: Party) -> dict[str, Any]:
+    """The claims of every PASSporT as they are signed: dest is always arrays, sorted (RFC 8225 5.2.1)."""
+    identities: dict[str, list[str]] = {}
+    for kind, value in sorted(set(dest)):
+        identities.setdefault(kind, []).append(value)
+    return {"dest": identities, "iat": iat, "orig": {orig.kind: orig.value}}
 
 
 def shaken_json(attest: Attestation, dest: str, iat: int, orig: str, origid: str) -> str:
@@ -131,7 +130,7 @@ def read_dest(value: Any) -> tuple[Party, ...]:
         raise failure("claim_malformed", "dest")
     parties: list[Party] = []
     for kind, identities in value.items():
-        if type(identities) is not list or not 0 < len(identities) <= _MAX_DEST - len(parties):
+        if type(identities) is not list or not 0 < len(identities) <= MAX_DEST - len(parties):
             raise failure("claim_malformed", "dest")
         for identity in identities:
             if type(identity) is not str or not identity:

@@ -6,12 +6,15 @@ is that the one's div is among the other's dest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from kamailio_app.errors import failure
-from kamailio_app.passport.claims import read_dest, read_iat, read_identity, read_orig, require
+from kamailio_app.passport.claims import base_members, read_dest, read_iat, read_identity, read_orig, require
+from kamailio_app.passport.parties import readings
 from kamailio_app.sip import Party
+from kamailio_app.tn import NumberPlan
 
 _MANDATORY: Final = ("dest", "div", "iat", "orig")
 
@@ -23,6 +26,10 @@ class DivClaims(NamedTuple):
     div: Party
     iat: int
     orig: Party
+
+    def members(self) -> dict[str, Any]:
+        """The JSON object that is signed: these four and no others (RFC 8946 3)."""
+        return {**base_members(self.dest, self.iat, self.orig), "div": {self.div.kind: self.div.value}}
 
 
 class Diversion(NamedTuple):
@@ -68,3 +75,48 @@ def on_the_way(signed: frozenset[Party], diversions: Mapping[int, Diversion], ta
         for number, diversion in diversions.items()
         if chain(signed, diversions, diversion.div) is not None and chain(diversion.dest, diversions, target) is not None
     ]
+
+
+class Reach(NamedTuple):
+    """Where a call may go by what is signed: whom it names in canonical form -> as it is signed. `ends` diverted nothing."""
+
+    signed: Mapping[Party, Party]
+    ends: frozenset[Party]
+
+
+def reach(dest: Iterable[Party], diversions: Iterable[DivClaims], plan: NumberPlan) -> Reach:
+    """What a PASSporT with this dest and the diversions behind it lead to."""
+    signed = _as_signed(dest, plan)
+    diverted: set[Party] = set()
+    waiting = list(diversions)
+    while True:
+        linked = [(one, who) for one in waiting for who in readings(one.div, plan) if who in signed]
+        if not linked:
+            return Reach(signed, frozenset(signed.values()) - diverted)
+        for one, who in linked:
+            diverted.add(signed[who])
+            signed = {**_as_signed(one.dest, plan), **signed}
+        waiting = [one for one in waiting if one not in {link for link, _ in linked}]
+
+
+def _as_signed(parties: Iterable[Party], plan: NumberPlan) -> dict[Party, Party]:
+    return {who: one for one in parties for who in readings(one, plan)}
+
+
+def unsigned_links(reached: Reach, way: Sequence[Party]) -> list[tuple[Party, Party]]:
+    """Who diverted and where to, as far as it is not signed. `way`: all who diverted the call, the first one first, and
+    where it goes now. Where nobody is named, the end of what is signed diverted it.
+
+    Errors: `div_not_needed`, `div_unlinked`.
+    """
+    target = way[-1]
+    if target in reached.signed:
+        raise failure("div_not_needed", target.value)
+    known = [place for place, who in enumerate(way) if who in reached.signed]
+    if known:
+        # RFC 8946 3: the identifier as it stands in the former dest
+        first = reached.signed[way[known[-1]]]
+        return list(pairwise((first, *way[known[-1] + 1 :])))
+    if len(way) == 1 and len(reached.ends) == 1:
+        return [(next(iter(reached.ends)), target)]
+    raise failure("div_unlinked", f"{way[0].value}, signed for {','.join(party.value for party in reached.signed)}")

@@ -10,11 +10,12 @@ import hashlib
 import re
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from kamailio_app.errors import failure
 from kamailio_app.passport.claims import read_dest, read_iat, read_orig, require
-from kamailio_app.passport.encoding import canonical_json
+from kamailio_app.passport.encoding import canonical_json, json_object
 from kamailio_app.sip import Party
 
 CLAIMS: Final = ("rcd", "crn")
@@ -28,6 +29,7 @@ _URI: Final = re.compile(r"[a-z][a-z0-9+.\-]*+:[^\s<>\"]++", re.ASCII | re.IGNOR
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,3}", re.ASCII)
 _NAMES: Final = ("/nam", "/apn")
 _ABSENT: Final[Any] = object()
+_REMEMBERED: Final = 1024  # as many customers, say, sign without their data being checked anew
 
 
 class RichCallData(NamedTuple):
@@ -44,6 +46,24 @@ class RichCallData(NamedTuple):
     jcd: str = ""
     crn: str = ""
     digests: tuple[tuple[str, str], ...] = ()
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def rcd_members(data: RichCallData) -> Mapping[str, Any]:
+    """The claims rcd, rcdi and crn as they are signed. A picture is signed by its URI, and by `digests` what is behind it.
+
+    Errors: those of `rich_call_data` and `check_digests`: what no verifier would show is not signed.
+    """
+    rcd: dict[str, Any] = {name: text for name in _TEXTS if (text := getattr(data, name))}
+    if data.jcd:
+        rcd["jcd"] = json_object(f'{{"jcd":{data.jcd}}}'.encode())["jcd"]
+    members: dict[str, Any] = {"rcd": {"nam": "", **rcd}} if rcd else {}
+    if data.digests:
+        members["rcdi"] = dict(data.digests)
+    if data.crn:
+        members["crn"] = data.crn
+    check_digests(rich_call_data(members), members)
+    return members
 
 
 class RcdClaims(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from kamailio_app.errors import failure
-from kamailio_app.passport.claims import read_dest, read_iat, read_orig, require
+from kamailio_app.passport.claims import base_members, read_dest, read_iat, read_orig, require
 from kamailio_app.passport.parties import canonical_set
 from kamailio_app.sip import Party
 from kamailio_app.tn import AS_WRITTEN
@@ -32,6 +32,26 @@ class RphClaims(NamedTuple):
     orig: Party
     auth: tuple[str, ...]
     sph: str | None = None
+
+    def members(self) -> dict[str, Any]:
+        """The JSON object that is signed."""
+        members = {**base_members(self.dest, self.iat, self.orig), "rph": {"auth": list(self.auth)}}
+        return members if self.sph is None else {**members, "sph": self.sph}
+
+
+def priority_claims(
+    dest: tuple[Party, ...], iat: int, orig: Party, resource_priority: Iterable[str], priority: str | None
+) -> RphClaims | None:
+    """What is signed of a request's priority; None if it claims none. Errors: `claim_malformed`, `rph_mismatch`."""
+    values = tuple(dict.fromkeys(resource_priorities(resource_priority)))
+    if not values:
+        return None
+    callback = (priority or "").strip(" \t").lower() == _PSAP_CALLBACK and any(value.startswith(_ESNET) for value in values)
+    claims = RphClaims(dest, iat, orig, values, _PSAP_CALLBACK if callback else None)
+    # What no verifier would accept is not signed
+    rph_claims(claims.members())
+    check_rph(claims, values, priority)
+    return claims
 
 
 def rph_claims(members: Mapping[str, Any]) -> RphClaims:

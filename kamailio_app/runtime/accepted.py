@@ -23,11 +23,12 @@ _TEXT: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Texts, so that any process can make the same objects of them: settings TOML, anchors and pairs PEM."""
+    """Texts, so that any process can make the same objects of them: settings and policy TOML, anchors and pairs PEM."""
 
     settings: str
     anchors: str
     pairs: Mapping[str, tuple[str, str]] = field(repr=False)  # name -> private key, chain
+    policy: str = field(default="", repr=False)
 
 
 class AcceptedMemory:
@@ -47,9 +48,9 @@ class AcceptedMemory:
 
     def write(self, accepted: Accepted) -> None:
         """Errors: `option_invalid` if it is too much, and then nothing has changed."""
-        text = json.dumps([accepted.settings, accepted.anchors, dict(accepted.pairs)]).encode()
+        text = json.dumps([accepted.settings, accepted.anchors, dict(accepted.pairs), accepted.policy]).encode()
         if _TEXT + len(text) > _OCTETS:
-            raise failure("option_invalid", f"keys and trust anchors together exceed {_OCTETS >> 20} MiB")
+            raise failure("option_invalid", f"keys, trust anchors and signing policy together exceed {_OCTETS >> 20} MiB")
         former = int.from_bytes(self._memory[_LENGTH], "big")
         self._memory[_TEXT : _TEXT + former] = bytes(former)  # keys that are no longer in use are not kept
         self._memory[_TEXT : _TEXT + len(text)] = text
@@ -57,5 +58,5 @@ class AcceptedMemory:
 
     def read(self) -> Accepted:
         length = int.from_bytes(self._memory[_LENGTH], "big")
-        settings, anchors, pairs = json.loads(self._memory[_TEXT : _TEXT + length])
-        return Accepted(settings, anchors, {name: (key, chain) for name, (key, chain) in pairs.items()})
+        settings, anchors, pairs, policy = json.loads(self._memory[_TEXT : _TEXT + length])
+        return Accepted(settings, anchors, {name: (key, chain) for name, (key, chain) in pairs.items()}, policy)

@@ -1,4 +1,5 @@
-"""The process that fetches: certificates that calls wait for, and the STI-PA's trust list and CRL. Runs beside the SIP server.
+"""The process that fetches: certificates that calls wait for, and the STI-PA's trust list and CRL. Runs beside the SIP server,
+and has the recorder with it.
 
 Started and restarted by `link.Keeper`; ends when nobody listens any more. One event loop: hundreds of slow repositories cost a
 connection each. What it fetched it validates, so that nobody is handed a stranger's file, and keeps on disk.
@@ -11,11 +12,14 @@ import json
 import os
 import random
 import resource
+import select
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +36,8 @@ from kamailio_app.runtime.cache import Fetched
 from kamailio_app.runtime.disk import CertificateStore
 from kamailio_app.runtime.fetcher import Download, Fetcher
 from kamailio_app.runtime.link import ALIVE_EVERY, KEEP, MAX_ORDER, RENEW
+from kamailio_app.runtime.record import RecordRules
+from kamailio_app.runtime.recorder import Recorder
 from kamailio_app.runtime.settings import FetchRules, Settings
 from kamailio_app.runtime.trust import Trust
 from kamailio_app.runtime.trust_refresh import TrustRefresh
@@ -50,7 +56,7 @@ _RENEW_FROM, _RENEW_SPREAD = 0.10, 0.05
 
 
 class FetchProcess:
-    """`send` takes one answer. `clock` gives seconds since 1970."""
+    """`send` takes one answer. `clock` gives seconds since 1970. `record` is told how calls are to be recorded."""
 
     def __init__(
         self,
@@ -58,10 +64,12 @@ class FetchProcess:
         *,
         clock: Callable[[], float] = time.time,
         make_fetcher: Callable[[FetchRules], Fetcher] = Fetcher,
+        record: Callable[[RecordRules], None] = lambda _rules: None,
     ) -> None:
         self._send = send
         self._clock = clock
         self._make_fetcher = make_fetcher
+        self._record = record
         self._tasks: set[asyncio.Task[None]] = set()  # orders in work
         self._closing: set[asyncio.Task[None]] = set()
         self._obtaining: dict[str, asyncio.Task[Fetched]] = {}
@@ -83,6 +91,7 @@ class FetchProcess:
         TLS does not take), nothing changes.
         """
         settings = settings_file.parse(Path(configuration["path"]), configuration["settings"])
+        self._record(settings.record)
         trust = Trust(*configuration["trust"]).under(settings.trust)
         listed = TrustList.from_text(trust.trust_list)
         own = configuration["anchors"].encode("latin-1")
@@ -256,7 +265,7 @@ async def _close_later(fetcher: Fetcher, seconds: float) -> None:
         await fetcher.close()
 
 
-async def _run(orders: socket.socket, link: socket.socket) -> None:
+async def _run(orders: socket.socket, link: socket.socket, record: Sequence[int]) -> None:
     loop = asyncio.get_running_loop()
     reader, writer = await asyncio.open_connection(sock=link, limit=_LONGEST_LINE)
 
@@ -264,7 +273,12 @@ async def _run(orders: socket.socket, link: socket.socket) -> None:
         if not writer.is_closing():
             writer.write(json.dumps(answer).encode() + b"\n")
 
-    process = FetchProcess(send)
+    def say(level: str, text: str) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            loop.call_soon_threadsafe(send, {"kind": "log", "level": level, "text": text})
+
+    recorder = Recorder(record, say) if record else None
+    process = FetchProcess(send, record=recorder.configure) if recorder else FetchProcess(send)
 
     def take() -> None:
         try:
@@ -276,6 +290,8 @@ async def _run(orders: socket.socket, link: socket.socket) -> None:
         while True:
             await asyncio.sleep(ALIVE_EVERY)
             send({"kind": "alive"})
+            if recorder is not None:
+                recorder.keep_running()
 
     alive: asyncio.Task[None] | None = None
     try:
@@ -289,12 +305,23 @@ async def _run(orders: socket.socket, link: socket.socket) -> None:
         if alive is not None:
             alive.cancel()
         loop.remove_reader(orders)
-        await process.close()
-        writer.close()
+        try:
+            await process.close()
+            writer.close()
+        finally:
+            if recorder is not None:
+                recorder.finish(partial(_gone, orders))
 
 
-def main(orders: int, link: int) -> None:
-    """`orders` and `link` are the file descriptors that `link.Keeper` gave us."""
+def _gone(orders: socket.socket) -> bool:
+    """Has every process of the server ended?"""
+    poll = select.poll()
+    poll.register(orders, 0)
+    return any(event & select.POLLHUP for _fd, event in poll.poll(0))
+
+
+def main(orders: int, link: int, *record: int) -> None:
+    """The file descriptors that `link.Keeper` gave us."""
     # A terminal's interrupt is for the server, which tells us by closing the link
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -303,8 +330,8 @@ def main(orders: int, link: int) -> None:
     # A connection per slow repository: the usual 1024 is too few for `max_concurrent_fetches`
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _MAX_FILES)), hard))
     with socket.socket(fileno=orders) as one, socket.socket(fileno=link) as other:
-        asyncio.run(_run(one, other))
+        asyncio.run(_run(one, other, record))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:]))

@@ -1,7 +1,7 @@
 """The keys that sign: pairs NAME.key and NAME.pem in one directory, checked before use (RFC 8224 6.1, AS-13).
 
 A private key is never in a log line, an exception text or a repr. A pair that is refused leaves the one of the same name
-that was in use in use.
+that was in use in use. Which of them signs a call, and from when on, is `choice`'s business.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.credentials.credential import check_validity, fitness
 from kamailio_app.errors import StirError, failure
+from kamailio_app.runtime.choice import sharing
 from kamailio_app.sti_as import Signer
 
 # Others: nothing. The group may read (Kamailio's own), not write.
 _FORBIDDEN_MODE: Final = stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP
 _MAX_FILE: Final = 1 << 20
+_UNTIMELY: Final = ("certificate_expired", "certificate_not_yet_valid")
 # It stands in the x5u URL
 _NAME: Final = re.compile(r"[A-Za-z0-9._\-]+", re.ASCII)
 
@@ -41,21 +43,27 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The usable pairs by name, ready for use and as texts; and why others are not: (name, error)."""
+    """The pairs by name, ready for use and as texts; and what was refused: (name, error).
+
+    Pairs whose time is over or still to come are among them, and those of several providers with one key: `choice` lets none of
+    these sign, in every process alike, and can say why. `kept`: refused, and the former pair of that name stays in use.
+    """
 
     signers: Mapping[str, Signer] = field(default_factory=dict)
     pairs: Mapping[str, Pair] = field(default_factory=dict)
     refused: tuple[tuple[str, StirError], ...] = ()
+    kept: frozenset[str] = frozenset()
 
 
 NOTHING: Final = Loaded()
 
 
 def load_signers(directory: Path, public_cert_url: str, now: float, in_use: Loaded = NOTHING) -> Loaded:
-    """Read every pair. Refusals are in the result; a directory that is not there holds no pairs."""
+    """Read every pair. Refusals are in the result, also `key_shared`; a directory that is not there holds no pairs."""
     signers: dict[str, Signer] = {}
     pairs: dict[str, Pair] = {}
     refused: list[tuple[str, StirError]] = []
+    kept: set[str] = set()
     if not public_cert_url:
         in_use = NOTHING  # nothing is to be signed: no pair is kept for want of a better one
     try:
@@ -64,19 +72,42 @@ def load_signers(directory: Path, public_cert_url: str, now: float, in_use: Load
         names = []
     except OSError as error:
         # Not to be read now says nothing about the pairs: all in use stay
-        return replace(in_use, refused=((directory.name, failure("pair_unreadable", str(error))),))
+        why = failure("pair_unreadable", str(error))
+        return replace(in_use, refused=((directory.name, why),), kept=frozenset(in_use.signers))
     for name in names:
-        try:
-            # NAME.pem alone may be anything, the trust anchors for example; a key is never alone
-            if name not in in_use.signers and not _exists(directory / f"{name}.key"):
-                continue
-            pair = read_pair(directory, name)
-            signers[name], pairs[name] = make_signer(name, pair, public_cert_url, now), pair
-        except StirError as error:
-            refused.append((name, error))
-            if name in in_use.signers:
-                signers[name], pairs[name] = in_use.signers[name], in_use.pairs[name]
-    return Loaded(signers, pairs, tuple(refused))
+        former = (in_use.signers[name], in_use.pairs[name]) if name in in_use.signers else None
+        entry, refusal = _entry(directory, name, public_cert_url, now, former)
+        if refusal is not None:
+            refused.append((name, refusal))
+            if entry is former is not None:
+                kept.add(name)
+        if entry is not None:
+            signers[name], pairs[name] = entry
+    refused += [(name, failure("key_shared", detail)) for name, detail in sharing(signers).items()]
+    return Loaded(signers, pairs, tuple(refused), frozenset(kept))
+
+
+def _entry(
+    directory: Path, name: str, public_cert_url: str, now: float, former: tuple[Signer, Pair] | None
+) -> tuple[tuple[Signer, Pair] | None, StirError | None]:
+    """What goes by that name from now on, and what was refused."""
+    try:
+        # NAME.pem alone may be anything, the trust anchors for example; a key is never alone
+        if former is None and not _exists(directory / f"{name}.key"):
+            return None, None
+        pair = read_pair(directory, name)
+        return (make_signer(name, pair, public_cert_url, now), pair), None
+    except StirError as error:
+        refusal = error
+    if refusal.token not in _UNTIMELY:
+        return former, refusal
+    untimely = make_signer(name, pair, public_cert_url, None), pair
+    if refusal.token == "certificate_expired":
+        return former or untimely, refusal
+    # It may wait for its time, but not in the place of one that signs
+    if former is not None and former[0].not_before <= now < former[0].not_after:
+        return former, refusal
+    return untimely, None
 
 
 def read_pair(directory: Path, name: str) -> Pair:
@@ -85,7 +116,7 @@ def read_pair(directory: Path, name: str) -> Pair:
 
 
 def make_signer(name: str, pair: Pair, public_cert_url: str, now: float | None) -> Signer:
-    """Check a pair and make it ready for use. `now` is None for one that was accepted before.
+    """Check a pair and make it ready for use. `now` is None for one that was looked at before.
 
     Errors: `key_malformed`, `key_curve_unsupported`, `key_mismatch`, `certificate_malformed`, `certificate_expired`,
     `certificate_not_yet_valid`, `certificate_unfit`, `public_cert_url_missing`.
@@ -118,19 +149,8 @@ def make_signer(name: str, pair: Pair, public_cert_url: str, now: float | None) 
         fingerprint=certificate.fingerprint(SHA256()).hex(),
         spcs=authority.spcs,
         key=key,
+        authority=authority,
     )
-
-
-def choose_signer(signers: Mapping[str, Signer], pinned: str, now: float) -> Signer:
-    """The pair that signs now: the pinned one, else the valid one that was issued last. Errors: `certificate_none`."""
-    if pinned:
-        if pinned in signers:
-            return signers[pinned]
-        raise failure("certificate_none", f"no pair {pinned}")
-    valid = [signer for signer in signers.values() if signer.not_before <= now < signer.not_after]
-    if not valid:
-        raise failure("certificate_none", f"{len(signers)} pairs, none valid now" if signers else "no usable pair")
-    return max(valid, key=lambda signer: (signer.not_before, signer.name))
 
 
 def _private_key(name: str, octets: bytes) -> EllipticCurvePrivateKey:

@@ -75,7 +75,9 @@ def _command() -> tuple[list[str], dict[str, str]]:
 
 
 class Keeper:
-    """In one process of the server. `command` is what is started, with the numbers of two file descriptors behind it."""
+    """In one process of the server. `command` is what is started, with the numbers of two file descriptors behind it, and of
+    those of the call record (`Record.fds`).
+    """
 
     def __init__(
         self,
@@ -83,11 +85,13 @@ class Keeper:
         log: Callable[[Literal["err", "info"], str], None],
         *,
         command: tuple[Sequence[str], Mapping[str, str]] | None = None,
+        record: Sequence[int] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._orders = orders
         self._log = log
         self._command, self._environment = command or _command()
+        self._record = tuple(record)
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._link: socket.socket | None = None
@@ -177,7 +181,7 @@ class Keeper:
         self._started = self._heard = self._clock()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
-            fds = (self._orders.read.fileno(), theirs.fileno())
+            fds = (self._orders.read.fileno(), theirs.fileno(), *self._record)
             said = self._last_words()
             try:
                 self._process = subprocess.Popen(

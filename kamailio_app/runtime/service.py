@@ -6,7 +6,6 @@ takes a request snapshot and gives values back. A reload swaps everything at onc
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,26 +16,28 @@ from typing import Any, NamedTuple
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.x509 import Certificate
 
-from kamailio_app import sti_as, sti_vs
+from kamailio_app import sti_vs
 from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.credentials.credential import Credential, TrustAnchors
 from kamailio_app.credentials.crl import Revocations
 from kamailio_app.credentials.trust_list import TrustList
 from kamailio_app.errors import StirError, failure
 from kamailio_app.passport import es256
-from kamailio_app.passport.claims import Attestation
 from kamailio_app.policy.emergency import is_emergency
+from kamailio_app.policy.rules import DEFAULT, Policy
 from kamailio_app.policy.treatment import Treatment, TreatmentRules, treatment
+from kamailio_app.runtime import policy_file
 from kamailio_app.runtime import settings as settings_file
 from kamailio_app.runtime.accepted import Accepted, AcceptedMemory
 from kamailio_app.runtime.cache import SharedTable
 from kamailio_app.runtime.credentials import Credentials
-from kamailio_app.runtime.keystore import NOTHING, Loaded, Pair, choose_signer, load_signers, make_signer
+from kamailio_app.runtime.keystore import NOTHING, Loaded, Pair, load_signers, make_signer
 from kamailio_app.runtime.link import Orders
+from kamailio_app.runtime.record import Record
 from kamailio_app.runtime.settings import Settings
+from kamailio_app.runtime.signing import Signing
 from kamailio_app.runtime.trust import Trust, TrustMemory
 from kamailio_app.sip import Party, Request
-from kamailio_app.sti_as import Signed, Signer
 from kamailio_app.verdict import Verification
 
 _CA_FILE = "[verification] ca_file"
@@ -44,7 +45,6 @@ _TLS_CA_FILE = "[x5u] x5u_tls_ca_file"
 _STI_PA_CA_FILE = "[trust] sti_pa_ca_file"
 # The caller's provider and three that diverted the call, none of which anybody here ever heard of
 _MAX_FETCHES = 4
-_ATTESTATIONS = {level.value: level for level in Attestation}
 
 
 class Verified(NamedTuple):
@@ -78,6 +78,8 @@ class Service:
         self.orders = orders or Orders()
         self.accepted = AcceptedMemory()
         self.trust = TrustMemory()
+        self.signing = Signing(clock)
+        self.record = Record()
         self.credentials = Credentials(shared, self.orders, clock, lambda: self.generation, sleep)
         self.keys = NOTHING
         self._looked_at = 0
@@ -95,7 +97,7 @@ class Service:
     def reload(self) -> None:
         """Read settings, trust anchors and keys, and let the other processes have what was good of it.
 
-        Errors: those of `settings.load`, and then nothing has changed.
+        Errors: those of `settings.load` and `policy_file.parse`, and then nothing has changed.
         """
         settings = settings_file.load(self._path)
         anchors = _read_anchors(settings.ca_file)
@@ -109,8 +111,10 @@ class Service:
         _certificates(_read_anchors(settings.trust.sti_pa_ca_file, _STI_PA_CA_FILE), _STI_PA_CA_FILE)
         keys = load_signers(settings.certificate_dir, settings.public_cert_url, self._clock(), self.keys)
         pairs = {name: (pair.key.decode("latin-1"), pair.chain.decode("latin-1")) for name, pair in keys.pairs.items()}
-        self.accepted.write(Accepted(settings.text, anchors.decode("latin-1"), pairs))
-        self._adopt(settings, trusted, keys)
+        policy_text = _read_policy(settings.policy_file)
+        policy = self._policy(settings, policy_text)
+        self.accepted.write(Accepted(settings.text, anchors.decode("latin-1"), pairs, policy_text))
+        self._adopt(settings, policy, trusted, keys)
 
     def catch_up(self) -> None:
         """Take over what another process has read and found good."""
@@ -118,36 +122,21 @@ class Service:
         settings = settings_file.parse(self._path, accepted.settings)
         pairs = {name: Pair(key.encode("latin-1"), chain.encode("latin-1")) for name, (key, chain) in accepted.pairs.items()}
         signers = {name: make_signer(name, pair, settings.public_cert_url, None) for name, pair in pairs.items()}
-        self._adopt(settings, _certificates(accepted.anchors.encode("latin-1")), Loaded(signers, pairs))
+        policy = self._policy(settings, accepted.policy)
+        self._adopt(settings, policy, _certificates(accepted.anchors.encode("latin-1")), Loaded(signers, pairs))
 
-    def _adopt(self, settings: Settings, anchors: tuple[Certificate, ...], keys: Loaded) -> None:
+    @staticmethod
+    def _policy(settings: Settings, text: str) -> Policy:
+        return policy_file.parse(settings.policy_file, text) if settings.policy_file else DEFAULT
+
+    def _adopt(self, settings: Settings, policy: Policy, anchors: tuple[Certificate, ...], keys: Loaded) -> None:
         self.settings = settings
         self._strict = replace(settings.verification, strict_parameters=True)
         self.keys = keys
         self._own_anchors = anchors
         self._read_trust()
-        self._chosen: tuple[int, Signer] | None = None
+        self.signing.adopt(settings, policy, keys)
         self.credentials.adopt(settings, self.anchors, self._revocations)
-
-    # --- Signing ------------------------------------------------------------------------------------------------
-
-    def signer(self) -> Signer:
-        """The pair that signs now, chosen anew every second. Errors: `certificate_none`."""
-        now = self._clock()
-        if self._chosen is None or self._chosen[0] != int(now):
-            self._chosen = int(now), choose_signer(self.keys.signers, self.settings.certificate, now)
-        return self._chosen[1]
-
-    def sign(self, request: Request, attest: str = "") -> Signed:
-        """Sign with the attestation that the script asked for, else with `attest_level`.
-
-        Errors (the call goes on unsigned): `certificate_none`, `attest_unknown`, those of `sti_as.sign`.
-        """
-        level = _ATTESTATIONS.get(attest) if attest else self.settings.attest_level
-        if level is None:
-            raise failure("attest_unknown", attest)
-        signer = self.signer()
-        return sti_as.sign(request, level, signer, self.settings.signing, now=self._clock(), origid=_random_uuid())
 
     # --- Verification -------------------------------------------------------------------------------------------
 
@@ -222,6 +211,10 @@ class Service:
         self.anchors = TrustAnchors((*self._own_anchors, *(listed.anchors().certificates if listed else ())))
         self._revocations = Revocations.from_text(trust.revocations)
 
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return self._clock()
+
     @property
     def generation(self) -> str:
         """Of settings and trust together: what was refused under another one may be good now."""
@@ -248,12 +241,6 @@ class Service:
         }
 
 
-def _random_uuid() -> str:
-    """A version 4 UUID as text (RFC 9562 5.4): what `uuid.uuid4` gives, without making an object of it."""
-    h = os.urandom(16).hex()
-    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
-
-
 def _warm_up() -> None:
     """What OpenSSL makes at its first signature takes milliseconds: here, before the server forks, it is no call's."""
     key = generate_private_key(SECP256R1())
@@ -265,6 +252,13 @@ def _read_anchors(ca_file: Path | None, option: str = _CA_FILE) -> bytes:
         return ca_file.read_bytes() if ca_file else b""
     except OSError as error:
         raise failure("option_invalid", f"{option}: {error}") from error
+
+
+def _read_policy(path: Path | None) -> str:
+    try:
+        return path.read_text("utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise failure("settings_unreadable", f"[signing] policy_file: {error}") from error
 
 
 def _certificates(octets: bytes, option: str = _CA_FILE) -> tuple[Certificate, ...]:

@@ -22,6 +22,7 @@ from kamailio_app.passport.claims import Attestation
 from kamailio_app.policy.codes import PROFILES
 from kamailio_app.policy.treatment import FailureAction, TreatmentRules
 from kamailio_app.runtime.options import CERTIFICATE, SECTIONS, SIGN_FROM, TRUNK, TRUNK_OPTIONS, Option
+from kamailio_app.runtime.record import RecordRules
 from kamailio_app.sti_as import SigningRules
 from kamailio_app.sti_vs import VerificationRules
 from kamailio_app.tn import NumberPlan, canonical_tn
@@ -107,6 +108,7 @@ class Settings:
     negative_lifetime: int
     state_dir: Path | None
     max_disk_certificates: int
+    record: RecordRules
     log_calls: bool
     relaxed: tuple[str, ...]
 
@@ -254,6 +256,7 @@ def _settings(
     sign_from: Mapping[str, float],
 ) -> Settings:
     signing, verification, x5u, cache = values["signing"], values["verification"], values["x5u"], values["cache"]
+    record = values["record"]
     plan = NumberPlan(**values["numbers"])
     x5u_rules = X5uRules(frozenset(x5u["x5u_ports"]))
     url = signing["public_cert_url"]
@@ -319,6 +322,13 @@ def _settings(
         negative_lifetime=cache["negative_lifetime"],
         state_dir=_file(path, cache["state_dir"]),
         max_disk_certificates=cache["max_disk_certificates"],
+        record=RecordRules(
+            calls=record["record_calls"],
+            directory=path.parent / record["record_dir"],
+            days=record["record_days"],
+            megabytes=record["record_megabytes"],
+            mask=record["record_mask"],
+        ),
         log_calls=values["log"]["calls"],
         relaxed=tuple(
             f"[{section}] {name}"

@@ -23,8 +23,10 @@ from pathlib import Path
 
 from kamailio_app.lab.edge import ROOT, Edge
 from kamailio_app.lab.network import CALLED, CALLER, Network
+from tests.bench import policy
 from tests.machine import in_short, versions
 
+CALLER_HOST = 11
 WINDOW = 8  # requests under way: the worker finds the next one waiting, as it does under load
 
 
@@ -37,12 +39,13 @@ class Kind:
     identity: bool = False  # does its INVITE carry an Identity?
     base: str = ""  # the same INVITE without any STIR/SHAKEN
     ours: str = ""  # of secsipid's kinds: our kind that does the same work
-    chain: bool = False  # on the Kamailio whose secsipid checks the chain
+    edge: str = "edge"  # which Kamailio: the plain one, "chain" whose secsipid checks it, "policy" with all of signing on
 
 
 KINDS = (
     Kind("INVITE, answered 404", "none"),
     Kind("+ signed by us", "sign", base="none"),
+    Kind("+ signed by us: 100 rules, 1 000 000 numbers, call record", "sign-policy", base="none", edge="policy"),
     Kind("+ signed by secsipid", "secsipid-sign", base="none", ours="sign"),
     Kind("INVITE with Identity, answered 404", "nothing", identity=True),
     Kind("+ verified by us: all checks, certificate cached", "verify", identity=True, base="nothing"),
@@ -53,7 +56,7 @@ KINDS = (
         identity=True,
         base="nothing",
         ours="verify",
-        chain=True,
+        edge="chain",
     ),
 )
 
@@ -66,7 +69,7 @@ class Caller:
         self.pid = edge.worker_pids()[0]
         self.calls = 0
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind((network.host(11), 0))
+        self.socket.bind((network.host(CALLER_HOST), 0))
         # Spin, do not sleep: to wake a sleeping process costs the waker, which is the worker that is measured
         self.socket.setblocking(False)
         self.address = "{}:{}".format(*self.socket.getsockname())
@@ -121,14 +124,14 @@ class Caller:
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 
 
-def measure(callers: dict[bool, Caller], rounds: int, count: int) -> dict[str, list[float]]:
+def measure(callers: dict[str, Caller], rounds: int, count: int) -> dict[str, list[float]]:
     """Microseconds of CPU per INVITE, by kind, one figure a round."""
     samples: dict[str, list[float]] = {kind.route: [] for kind in KINDS}
     for kind in KINDS:
-        callers[kind.chain].send(kind, 200)  # caches, branch predictors, Go's runtime
+        callers[kind.edge].send(kind, 200)  # caches, branch predictors, Go's runtime
     for _ in range(rounds):
         for kind in random.sample(KINDS, len(KINDS)):
-            samples[kind.route].append(callers[kind.chain].send(kind, count))
+            samples[kind.route].append(callers[kind.edge].send(kind, count))
     return samples
 
 
@@ -144,6 +147,8 @@ def report(samples: dict[str, list[float]]) -> str:
         low, _, high = statistics.quantiles(samples[kind.route], n=4)
         plus = f"{added[kind.route]:.1f}" if kind.base else ""
         times = f"{added[kind.route] / added[kind.ours]:.2f}" if kind.ours else ""
+        if kind.route == "secsipid-sign":
+            times += f" ({added[kind.route] / added['sign-policy']:.2f})"
         lines.append(f"| {kind.title} | {middle[kind.route]:.1f} | {low:.1f}..{high:.1f} | {plus} | {times} |")
     return "\n".join(lines)
 
@@ -151,7 +156,7 @@ def report(samples: dict[str, list[float]]) -> str:
 def cold_start(network: Network, allocator: str) -> float:
     """Seconds from Kamailio's command line to the first signed call."""
     began = time.monotonic()
-    with bench_edge(network, "cold", 12, allocator) as edge:
+    with bench_edge(network, "cold", 12, allocator, network.settings()) as edge:
         caller = Caller(network, edge, 0)
         caller.send(KINDS[1], 1)
         seconds = time.monotonic() - began
@@ -159,7 +164,7 @@ def cold_start(network: Network, allocator: str) -> float:
     return seconds
 
 
-def bench_edge(network: Network, name: str, number: int, allocator: str, **defines: str) -> Edge:
+def bench_edge(network: Network, name: str, number: int, allocator: str, settings: str, **defines: str) -> Edge:
     """An edge with bench.cfg and its one pair in place."""
     directory = network.directory / name
     network.provider.write(directory / "certs", "sp1234")
@@ -173,6 +178,7 @@ def bench_edge(network: Network, name: str, number: int, allocator: str, **defin
         workers=1,
         debug=1,
         allocator=allocator,
+        settings=settings,
         defines={
             "BENCH_X5U": f'"{network.repository.url("sp1234.pem")}"',
             **{define: f'"{directory / file}"' for define, file in files.items()},
@@ -201,10 +207,12 @@ def main() -> int:
         }
         started = cold_start(network, options.allocator)
         callers = {}
-        for with_chain, name, number in ((False, "edge", 10), (True, "edge-chain", 13)):
-            edge = stack.enter_context(bench_edge(network, name, number, options.allocator, **(chain if with_chain else {})))
-            callers[with_chain] = Caller(network, edge, options.rate)
-            stack.callback(callers[with_chain].socket.close)
+        (network.directory / "policy").mkdir()
+        full = policy.write(network.directory / "policy", network.host(CALLER_HOST))
+        for name, number, defines, sections in (("edge", 10, {}, {}), ("chain", 13, chain, {}), ("policy", 14, {}, full)):
+            edge = bench_edge(network, name, number, options.allocator, network.settings(**sections), **defines)
+            callers[name] = Caller(network, stack.enter_context(edge), options.rate)
+            stack.callback(callers[name].socket.close)
         began = time.monotonic()
         samples = measure(callers, options.rounds, options.calls)
         known = versions()

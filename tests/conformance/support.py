@@ -27,7 +27,7 @@ from kamailio_app.errors import StirError
 from kamailio_app.lab.pki import Hierarchy, Issued, ServiceProvider
 from kamailio_app.passport.claims import Attestation
 from kamailio_app.sip import Request
-from kamailio_app.sti_as import Signed, Signer, SigningRules
+from kamailio_app.sti_as import Signed, SignedCall, Signer, SigningRules, Wanted
 from kamailio_app.sti_vs import VerificationRules
 from kamailio_app.verdict import Verification
 
@@ -100,6 +100,32 @@ def sign(
     origid: str = ORIGID,
 ) -> Signed:
     return sti_as.sign(request, attest, signer_ or signer(), rules, now=now, origid=origid)
+
+
+def sign_all(
+    request: Request = INVITE,
+    rules: SigningRules = SIGNING,
+    signer_: Signer | None = None,
+    *,
+    attest: Attestation = Attestation.FULL,
+    **wanted: Any,
+) -> SignedCall:
+    return sti_as.sign_all(request, Wanted(attest, **wanted), signer_ or signer(), rules, now=NOW, origid=ORIGID)
+
+
+def passes_on(
+    made: SignedCall,
+    request: Request = INVITE,
+    rules: VerificationRules = VERIFICATION,
+    credentials: Mapping[str, Credential] | None = None,
+) -> Verification:
+    """What the next network's verification service says of the request as it is sent. `credentials` are those of others."""
+    before = request.identity if made.keep is None else made.keep
+    date = made.date or request.date
+    request = replace(request, identity=(*before, *made.identities), date=date)
+    examination = sti_vs.examine(request, replace(rules, ignore_sip_date_header=False), now=NOW)
+    answers = {**dict.fromkeys(examination.needed, credential()), **(credentials or {})}
+    return sti_vs.conclude(examination, answers, now=NOW)
 
 
 # --- PASSporTs ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""RFC 8946: the "div" PASSporT, as a verification service sees it. Diversions are not signed here."""
+"""RFC 8946: the "div" PASSporT, as a verification service sees it. What we sign is in `test_rfc8946_signing`."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import pytest
 
 from kamailio_app import sip
 from kamailio_app.adapters.calls import Calls
+from kamailio_app.adapters.outbound import Outbound
 from kamailio_app.adapters.port import Level
 from kamailio_app.credentials.tnauthlist import TNAuthList
 from kamailio_app.errors import FAILED, NOT_VALIDATED, PASSED
@@ -34,8 +35,12 @@ class Port:
         self.level = 2
         self.lines = ""
         self.removed: list[str] = []
-        self.trunk_name = ""
-        self.asked_for_trunk = 0
+        self.says: dict[str, str] = {}
+        self.transport, self.sdp = "udp", ""
+        self.reason: tuple[str, ...] = ()
+        self.upstream: tuple[str, ...] = ()
+        self.replaced: dict[str, list[str]] = {}
+        self.asked_for: list[str] = []
         self.seen: dict[str, int] = {}
         self.published: list[set[str]] = []
         self.asserted: list[str] | None = None
@@ -51,9 +56,34 @@ class Port:
     def call_id(self) -> str:
         return "a b\r\n@h"
 
-    def trunk(self) -> str:
-        self.asked_for_trunk += 1
-        return self.trunk_name
+    def script(self, name: str) -> str:
+        self.asked_for.append(name)
+        return self.says.get(name, "")
+
+    def source(self) -> tuple[str, int, str]:
+        self.asked_for.append("source")
+        return "192.0.2.9", 5060, self.transport
+
+    def tls_peer(self) -> str:
+        self.asked_for.append("tls_peer")
+        return "pbx.customer.example"
+
+    def request_in_full(self) -> Request:
+        self.asked_for.append("request_in_full")
+        return self.snapshot
+
+    def body(self) -> str:
+        self.asked_for.append("body")
+        return self.sdp
+
+    def reasons(self) -> tuple[str, ...]:
+        return self.reason
+
+    def identity_upstream(self) -> tuple[str, ...]:
+        return self.upstream
+
+    def replace_header(self, name: str, values: Sequence[str]) -> None:
+        self.replaced = {name: list(values)}
 
     def remove_header(self, name: str) -> None:
         self.removed.append(name)
@@ -118,6 +148,7 @@ class Desk:
         OPEN.append(self.service)
         self.has(X5U, provider().chain_pem)
         self.calls = Calls(self.service, self.port)
+        self.outbound = Outbound(self.service, self.port)
 
     def has(self, url: str, chain: bytes = b"", token: str = "") -> None:
         """What a fetch brought is at hand: a chain, or the token of a failure."""
@@ -127,7 +158,7 @@ class Desk:
 
     def sign(self, attest: str = "", **changes: Any) -> int:
         self.port.snapshot = request(**changes)
-        return self.calls.sign(attest)
+        return self.outbound.sign(attest)
 
     def verify(self, *, block: bool = False, last_try: bool = False, tag: bool = True, **changes: Any) -> int:
         self.port.snapshot = request(**changes)
@@ -168,7 +199,7 @@ def test_signed_call_is_shown_and_said(desk: Desk) -> None:
     assert desk.sign("B", date=DATE) == 1
     assert desk.port.lines.startswith("Identity: ")
     origid = desk.port.results["origid"]
-    assert desk.port.results == {"token": "", "attest": "B", "origid": origid}
+    assert desk.port.results == {"token": "", "attest": "B", "origid": origid, "rule": "default"}
     line, _, took = desk.line().rpartition(" us=")
     assert line == f"sign call-id=a\\x20b\\x0d\\x0a@h result=signed attest=B orig={ORIG} dest={DEST} origid={origid}"
     assert took.isdigit()
@@ -199,7 +230,8 @@ def test_every_call_has_an_origid_of_its_own(desk: Desk) -> None:
 )
 def test_call_that_cannot_be_signed_goes_on_as_it_is(desk: Desk, attest: str, changes: dict[str, Any], token: str) -> None:
     assert desk.sign(attest, **changes) == 2
-    assert desk.port.results == {"token": token, "attest": "", "origid": ""}
+    rule = "" if token in ("attest_unknown", "request_not_signed") else "default"
+    assert desk.port.results == {"token": token, "attest": "", "origid": "", "rule": rule}
     assert desk.port.lines == ""
     assert desk.line().startswith(f"sign call-id=a\\x20b\\x0d\\x0a@h result=unsigned token={token}")
 
@@ -562,15 +594,15 @@ OTHER_INFO = identity(parameters=f";info=<{X5U}x>;alg=ES256;ppt=shaken")
 
 
 def test_trunk_is_not_asked_for_where_there_is_none(desk: Desk) -> None:
-    desk.port.trunk_name = "strict"
+    desk.port.says["trunk"] = "strict"
     assert desk.verify(identity=(FORGED,)) == 3
-    assert desk.port.asked_for_trunk == 0
+    assert desk.port.asked_for == []
     assert "trunk=" not in desk.line()
 
 
 def test_call_is_treated_as_its_trunk_says(tmp_path: Path) -> None:
     desk = Desk(tmp_path, **TRUNKS)
-    desk.port.trunk_name = "strict"
+    desk.port.says["trunk"] = "strict"
     assert desk.verify(identity=(OTHER_INFO,)) == -1
     assert (desk.port.results["code"], desk.port.results["phrase"]) == (436, "Bad Identity Info")
     assert desk.line().startswith(
@@ -578,10 +610,10 @@ def test_call_is_treated_as_its_trunk_says(tmp_path: Path) -> None:
     )
     assert desk.verify() == -1
     assert desk.port.results["code"] == 428
-    desk.port.trunk_name = "quiet"
+    desk.port.says["trunk"] = "quiet"
     assert desk.verify(identity=(FORGED,)) == 3
     assert (desk.port.results["verstat"], desk.port.results["reason"]) == ("", "")
-    desk.port.trunk_name = ""
+    desk.port.says["trunk"] = ""
     assert desk.verify(identity=(FORGED,)) == 3
     assert desk.port.results["verstat"] == FAILED
     assert "trunk=" not in desk.port.said[-1][1]
@@ -589,7 +621,7 @@ def test_call_is_treated_as_its_trunk_says(tmp_path: Path) -> None:
 
 def test_trunk_that_no_settings_name_is_as_all_others_and_said_once(tmp_path: Path) -> None:
     desk = Desk(tmp_path, **TRUNKS)
-    desk.port.trunk_name = "a b\r\n"
+    desk.port.says["trunk"] = "a b\r\n"
     for _ in range(2):
         assert desk.verify(identity=(FORGED,)) == 3
         assert desk.port.results["verstat"] == FAILED

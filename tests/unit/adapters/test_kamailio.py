@@ -264,7 +264,7 @@ def test_defect_is_said_on_one_line_and_the_call_goes_on(
         raise RuntimeError("boom\r\n\0\N{SNOWMAN}\udcff")
 
     act(stir, "stir_fetched", X5U)
-    monkeypatch.setattr(stir.calls, "sign", broken)
+    monkeypatch.setattr(stir.outbound, "sign", broken)
     monkeypatch.setattr(stir.calls, "verify", broken)
     monkeypatch.setattr(stir.calls, "tag", broken)
     monkeypatch.setattr(stir.service, "configuration", broken)
@@ -660,12 +660,12 @@ def test_line_that_nobody_would_see_is_not_made(world: World, debug: int, lines:
 
 
 def fingerprint(stir: Stirshaken) -> str:
-    return stir.service.signer().fingerprint
+    return str(stir.service.signing.signer().fingerprint)
 
 
 def renew(world: World) -> None:
     """A new pair, issued later than the one in use."""
-    hierarchy().service_provider(ServiceProvider(spc="5678", not_before=NOW - 60)).write(world.certificates, "sp5678")
+    hierarchy().service_provider(ServiceProvider(not_before=NOW - 60)).write(world.certificates, "newer")
 
 
 def test_first_call_after_a_reload_uses_the_new_key(world: World) -> None:
@@ -677,8 +677,8 @@ def test_first_call_after_a_reload_uses_the_new_key(world: World) -> None:
     world.reload()
     message = world.call()
     assert act(stir, "stir_sign") == 1
-    assert "sp5678.pem" in message.leaving("Identity")[0]
-    assert world.ksr.log_text("info").count("signing with sp5678") == 1
+    assert "newer.pem" in message.leaving("Identity")[0]
+    assert world.ksr.log_text("info").count("signing with newer") == 1
 
 
 @pytest.mark.parametrize(
@@ -697,7 +697,7 @@ def test_whatever_the_operator_writes_is_a_reload(world: World, values: tuple[An
         for stir in (first, second, first):
             world.call()
             assert act(stir, "stir_sign") == 1
-            assert stir.service.signer().name == f"new{number}"
+            assert stir.service.signing.signer().name == f"new{number}"
         assert world.ksr.log_text("info").count("signing with") == number + 1
     assert world.internal_errors() == []
 
@@ -737,7 +737,7 @@ def test_process_that_slept_through_a_good_reload_finds_it_after_a_bad_one(world
     world.call()
     assert act(asleep, "stir_sign") == 1
     assert fingerprint(asleep) == fingerprint(awake)
-    assert asleep.service.signer().name == "sp5678"
+    assert asleep.service.signing.signer().name == "newer"
 
 
 def test_refused_pair_keeps_the_former_one_and_says_why_once(world: World) -> None:
@@ -829,7 +829,7 @@ def test_reload_that_was_ordered_before_the_script_was_reloaded_is_not_lost(worl
     kamailio.handler().child_init(1)
     world.call()
     act(stir, "stir_sign")
-    assert stir.service.signer().name == "sp5678"
+    assert stir.service.signing.signer().name == "newer"
 
 
 @pytest.mark.usefixtures("no_handler")

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from kamailio_app.passport.div import DivClaims, Diversion, chain, div_claims, on_the_way
+from kamailio_app.passport.div import DivClaims, Diversion, chain, div_claims, on_the_way, reach, unsigned_links
 from kamailio_app.sip import Party
+from kamailio_app.tn import AS_WRITTEN
 
 from ..builders import ABSENT, NOW, ORIG, changed, refused
 
@@ -114,3 +115,59 @@ def test_ten_diversions_all_to_all_end() -> None:
     every = {number: Diversion(tn(number), dest(*range(10))) for number in range(10)}
     assert on_the_way(dest(0), every, tn(9)) == list(range(10))
     assert chain(dest(0), every, tn(10)) is None
+
+
+# --- What is not signed yet -------------------------------------------------------------------------------------
+
+
+def step(div: int, *targets: int) -> DivClaims:
+    return DivClaims(tuple(map(tn, targets)), tn(div), NOW, tn(ORIG))
+
+
+def missing(signed: tuple[int, ...], steps: tuple[DivClaims, ...], *way: int) -> list[tuple[str, str]]:
+    links = unsigned_links(reach(map(tn, signed), steps, AS_WRITTEN), [tn(one) for one in way])
+    return [(div.value, target.value) for div, target in links]
+
+
+def test_members_are_the_four() -> None:
+    assert step(1, 3, 2).members() == {"dest": {"tn": ["2", "3"]}, "div": {"tn": "1"}, "iat": NOW, "orig": {"tn": ORIG}}
+    assert div_claims(step(1, 2).members()) == step(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("signed", "steps", "way", "expected"),
+    [
+        ((1,), (), (2,), [("1", "2")]),
+        ((1,), (), (1, 2), [("1", "2")]),
+        ((1, 9), (), (1, 2, 3), [("1", "2"), ("2", "3")]),
+        ((1,), (step(1, 2),), (3,), [("2", "3")]),
+        ((1,), (step(2, 3), step(1, 2)), (4,), [("3", "4")]),
+        ((1,), (step(1, 2), step(1, 2)), (3,), [("2", "3")]),
+        ((1,), (step(1, 2),), (1, 2, 3), [("2", "3")]),
+        ((1,), (step(1, 2),), (1, 3), [("1", "3")]),
+        ((1,), (step(8, 9),), (2,), [("1", "2")]),
+        ((2,), (), (1, 2, 3), [("2", "3")]),
+        ((1,), (), (1, 2, 1, 3), [("1", "3")]),
+    ],
+)
+def test_only_what_is_missing_is_signed(
+    signed: tuple[int, ...], steps: tuple[DivClaims, ...], way: tuple[int, ...], expected: list[tuple[str, str]]
+) -> None:
+    assert missing(signed, steps, *way) == expected
+
+
+@pytest.mark.parametrize(("signed", "steps", "way"), [((1,), (), (1,)), ((1,), (step(1, 2),), (2,)), ((1, 2), (), (1, 2))])
+def test_where_it_was_signed_to_go_nothing_is_missing(
+    signed: tuple[int, ...], steps: tuple[DivClaims, ...], way: tuple[int, ...]
+) -> None:
+    with refused("div_not_needed"):
+        missing(signed, steps, *way)
+
+
+@pytest.mark.parametrize(
+    ("signed", "steps", "way"),
+    [((1,), (), (2, 3)), ((1, 2), (), (3,)), ((1,), (step(1, 2, 3),), (4,)), ((1,), (step(1, 2), step(2, 1)), (3,))],
+)
+def test_nobody_can_tell_who_diverted(signed: tuple[int, ...], steps: tuple[DivClaims, ...], way: tuple[int, ...]) -> None:
+    with refused("div_unlinked"):
+        missing(signed, steps, *way)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kamailio_app.passport.rcd import RcdClaims, RichCallData, check_digests, rcd_claims, rich_call_data
+from kamailio_app.passport.rcd import RcdClaims, RichCallData, check_digests, rcd_claims, rcd_members, rich_call_data
 from kamailio_app.sip import Party
 
 from ..builders import ABSENT, DEST, NOW, ORIG, changed, refused
@@ -186,3 +186,44 @@ def test_no_more_is_digested_than_an_honest_signer_wants() -> None:
 def test_digests_that_others_made() -> None:
     assert data({"nam": "Alice"}, {"/nam": "sha256-O8UQYpc8RY1aby2NZKAjJGNUrX4GSx5OAJ7IoGmaMEM="}).nam == "Alice"
     assert data({"nam": "Alice"}, "sha256-/zgCTIi3WgpfoUiQCKb6mWdzU5gOkiuEoku7NIAl2rc=").nam == "Alice"
+
+
+# --- What is signed ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shown", "members"),
+    [
+        (RichCallData(), {}),
+        (RichCallData(crn="Why"), {"crn": "Why"}),
+        (RichCallData(nam="Alice"), {"rcd": {"nam": "Alice"}}),
+        (RichCallData(icn=PICTURE), {"rcd": {"nam": "", "icn": PICTURE}}),
+        (RichCallData(nam="Q", jcd=JCD_TEXT, crn="Why"), {"rcd": {"nam": "Q", "jcd": JCD}, "crn": "Why"}),
+        (
+            RichCallData(nam="Q", apn="1", jcl=PICTURE, digests=(("/jcl", digest("x")),)),
+            {"rcd": {"nam": "Q", "apn": "1", "jcl": PICTURE}, "rcdi": {"/jcl": digest("x")}},
+        ),
+    ],
+)
+def test_what_is_signed_is_read_again(shown: RichCallData, members: dict[str, Any]) -> None:
+    assert rcd_members(shown) == members
+    assert rich_call_data(rcd_members(shown)) == shown
+
+
+@pytest.mark.parametrize(
+    ("shown", "token"),
+    [
+        (RichCallData(nam="x" * 1025), "claim_malformed"),
+        (RichCallData(nam="\ud800"), "claim_malformed"),
+        (RichCallData(icn="no uri"), "claim_malformed"),
+        (RichCallData(jcd=JCD_TEXT, jcl=PICTURE), "claim_malformed"),
+        (RichCallData(jcd="{}"), "claim_malformed"),
+        (RichCallData(jcd="["), "passport_malformed"),
+        (RichCallData(digests=(("/icn", "rubbish"),)), "claim_malformed"),
+        (RichCallData(nam="Q", digests=(("/icn", digest("x")),)), "rcd_digest_mismatch"),
+        (RichCallData(nam="Q", digests=(("/nam", digest("R")),)), "rcd_digest_mismatch"),
+    ],
+)
+def test_what_nobody_would_show_is_not_signed(shown: RichCallData, token: str) -> None:
+    with refused(token):
+        rcd_members(shown)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kamailio_app.passport.rph import RphClaims, check_rph, resource_priorities, rph_claims
+from kamailio_app.passport.rph import RphClaims, check_rph, priority_claims, resource_priorities, rph_claims
 from kamailio_app.sip import Party
 
 from ..builders import ABSENT, DEST, NOW, ORIG, changed, refused
@@ -127,3 +127,38 @@ def test_esnet_for_any_other_call(dest: dict[str, Any]) -> None:
         check_rph(read(rph=ESNET, dest=dest), ["esnet.0"], None)
     check_rph(read(dest=dest), ["ets.0", "wps.0"], None)
     check_rph(read(rph=ESNET, dest=dest, sph="psap-callback"), ["esnet.0"], "psap-callback")
+
+
+# --- What is signed ---------------------------------------------------------------------------------------------
+
+PARTIES: tuple[tuple[Party, ...], int, Party] = ((Party("tn", DEST),), NOW, Party("tn", ORIG))
+
+
+def test_what_the_request_says_is_signed() -> None:
+    claims = priority_claims(*PARTIES, ("WPS.0, ets.0", "wps.0"), "urgent")
+    assert claims == RphClaims(*PARTIES, ("wps.0", "ets.0"))
+    assert claims is not None
+    assert rph_claims(claims.members()) == claims
+    assert claims.members()["rph"] == {"auth": ["wps.0", "ets.0"]}
+
+
+def test_callback_is_signed_beside_esnet_alone() -> None:
+    callback = priority_claims(*PARTIES, ("esnet.0",), " PSAP-Callback ")
+    assert callback is not None
+    assert callback.members()["sph"] == "psap-callback"
+    other = priority_claims(*PARTIES, ("ets.0",), "psap-callback")
+    assert other is not None
+    assert "sph" not in other.members()
+
+
+def test_no_priority_no_claims() -> None:
+    assert priority_claims(*PARTIES, (), None) is None
+    assert priority_claims(*PARTIES, (" ,",), "psap-callback") is None
+
+
+@pytest.mark.parametrize(
+    ("values", "token"), [("ets", "claim_malformed"), ("ets.0, a b.c", "claim_malformed"), ("esnet.1", "rph_mismatch")]
+)
+def test_what_nobody_would_accept_is_refused(values: str, token: str) -> None:
+    with refused(token):
+        priority_claims(*PARTIES, (values,), None)

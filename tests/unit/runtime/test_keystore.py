@@ -1,10 +1,11 @@
-"""The keys that sign: which pairs are used, which are refused, and that no key is ever shown."""
+"""The keys that sign: which pairs are loaded, which are refused, and that no key is ever shown."""
 
 from __future__ import annotations
 
 import os
 import stat
 import traceback
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from kamailio_app.credentials.tnauthlist import TelephoneNumberRange, TNAuthList
 from kamailio_app.errors import FAILURES, KeyPairRefused, StirError
 from kamailio_app.lab.pki import Issued, ServiceProvider, expired
-from kamailio_app.runtime.keystore import choose_signer, load_signers, make_signer, read_pair
+from kamailio_app.runtime.choice import Choices
+from kamailio_app.runtime.keystore import load_signers, make_signer, read_pair
 from kamailio_app.sti_as import Signer
 
-from ..builders import DAY, NOW, hierarchy, issue, pem, provider, refused, signer
+from ..builders import DAY, NOW, authority, hierarchy, issue, pem, provider, refused
 
 URL = "https://cr.example.test/{name}.pem"
 NAME = "sp1234"
@@ -57,6 +60,13 @@ def test_pair_becomes_a_signer(tmp_path: Path) -> None:
     assert (loaded.not_before, loaded.not_after) == (NOW - 3600, NOW + 30 * DAY)
     assert loaded.fingerprint == certificate.fingerprint(SHA256()).hex()
     assert loaded.key.public_key() == certificate.public_key()
+    assert loaded.authority == TNAuthList(spcs=("1234",))
+
+
+def test_signer_knows_the_numbers_that_its_certificate_speaks_for(tmp_path: Path) -> None:
+    numbers = TNAuthList(ranges=(TelephoneNumberRange("12155550100", 100),), numbers=("12155550999",))
+    loaded = load(drop(tmp_path, hierarchy().service_provider(ServiceProvider(tnauthlist=numbers))))
+    assert (loaded.spcs, loaded.authority) == ((), numbers)
 
 
 @pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
@@ -311,11 +321,104 @@ def test_without_public_url_no_pair_stays_in_use(tmp_path: Path) -> None:
     assert (dict(after.signers), [error.token for _, error in after.refused]) == ({}, ["pair_unreadable"])
 
 
+def test_what_was_kept_is_said(tmp_path: Path) -> None:
+    drop(tmp_path, name="a")
+    drop(tmp_path, name="b", mode=0o644)
+    before = load_signers(tmp_path, URL, NOW)
+    assert (before.kept, [name for name, _ in before.refused]) == (frozenset(), ["b"])
+    (tmp_path / "a.key").write_bytes(b"half a key")
+    assert load_signers(tmp_path, URL, NOW, before).kept == {"a"}
+    file = tmp_path / "file"
+    file.write_text("no directory")
+    assert load_signers(file, URL, NOW, before).kept == {"a"}
+
+
 def test_new_files_replace_the_pair_in_use(tmp_path: Path) -> None:
     before = load_signers(drop(tmp_path), URL, NOW)
     drop(tmp_path, hierarchy().service_provider(ServiceProvider("5678")))
     after = load_signers(tmp_path, URL, NOW, before)
     assert after.signers[NAME].spcs == ("5678",)
+
+
+# --- Pairs whose time is over or to come, and shared keys ---------------------------------------------------------
+
+
+def later(begins: float = NOW + DAY) -> Issued:
+    return hierarchy().service_provider(ServiceProvider(not_before=begins))
+
+
+def test_pair_of_tomorrow_is_loaded_and_waits(tmp_path: Path) -> None:
+    loaded = load_signers(drop(tmp_path, later()), URL, NOW)
+    assert (list(loaded.signers), list(loaded.pairs), loaded.refused) == ([NAME], [NAME], ())
+
+
+def test_pair_of_tomorrow_does_not_take_the_place_of_one_that_signs(tmp_path: Path) -> None:
+    before = load_signers(drop(tmp_path), URL, NOW)
+    after = load_signers(drop(tmp_path, later()), URL, NOW, before)
+    assert after.signers[NAME] is before.signers[NAME]
+    assert [(name, error.token) for name, error in after.refused] == [(NAME, "certificate_not_yet_valid")]
+    assert after.kept == {NAME}
+    # The day after it does
+    assert load_signers(tmp_path, URL, NOW + DAY, after).signers[NAME].not_before == NOW + DAY
+
+
+@pytest.mark.parametrize("former", [later(NOW + 2 * DAY), hierarchy().service_provider(expired(ServiceProvider(), NOW))])
+def test_pair_of_tomorrow_takes_the_place_of_one_that_does_not_sign(tmp_path: Path, former: Issued) -> None:
+    before = load_signers(drop(tmp_path, former), URL, NOW)
+    after = load_signers(drop(tmp_path, later()), URL, NOW, before)
+    assert (after.signers[NAME].not_before, after.refused) == (NOW + DAY, ())
+
+
+def test_expired_pair_is_refused_and_known_so_that_whoever_names_it_hears_why(tmp_path: Path) -> None:
+    loaded = load_signers(drop(tmp_path, hierarchy().service_provider(expired(ServiceProvider(), NOW))), URL, NOW)
+    assert [(name, error.token) for name, error in loaded.refused] == [(NAME, "certificate_expired")]
+    assert (list(loaded.signers), list(loaded.pairs), loaded.kept) == ([NAME], [NAME], frozenset())
+
+
+def test_expired_pair_does_not_replace_the_one_in_use(tmp_path: Path) -> None:
+    before = load_signers(drop(tmp_path), URL, NOW)
+    after = load_signers(drop(tmp_path, hierarchy().service_provider(expired(ServiceProvider(), NOW))), URL, NOW, before)
+    assert after.signers[NAME] is before.signers[NAME]
+    assert ([error.token for _, error in after.refused], set(after.kept)) == (["certificate_expired"], {NAME})
+
+
+def test_pair_that_was_never_valid_does_not_end_the_loading_of_the_others(tmp_path: Path) -> None:
+    # A year that Python has not
+    drop(tmp_path, name="good")
+    der = provider().certificate.public_bytes(Encoding.DER).replace(f"{not_after():%y%m%d%H%M%SZ}".encode(), b"000000000000Z")
+    (drop(tmp_path, name="never") / "never.pem").write_bytes(der)
+    loaded = load_signers(tmp_path, URL, NOW)
+    assert list(loaded.signers) == ["good"]
+    assert [(name, error.token) for name, error in loaded.refused] == [("never", "certificate_malformed")]
+
+
+def not_after() -> datetime:
+    return provider().certificate.not_valid_after_utc
+
+
+def certified_again(issued: Issued, spc: str) -> Issued:
+    """The same key in another certificate."""
+    return issue(hierarchy().intermediate, x509.BasicConstraints(ca=False, path_length=None), authority(spc), key=issued.key)
+
+
+def test_key_of_two_providers_is_refused_in_both_pairs(tmp_path: Path) -> None:
+    drop(tmp_path, name="a")
+    drop(tmp_path, certified_again(provider(), "5678"), name="b")
+    drop(tmp_path, hierarchy().service_provider(ServiceProvider("9999")), name="c")
+    loaded = load_signers(tmp_path, URL, NOW)
+    assert [(name, error.token) for name, error in loaded.refused] == [("a", "key_shared"), ("b", "key_shared")]
+    assert [error.detail for _, error in loaded.refused] == ["a of 1234 and b of 5678", "b of 5678 and a of 1234"]
+    choices = Choices(loaded.signers)
+    for name in "ab":
+        with refused("key_shared"):
+            choices.choose(NOW, name)
+    assert choices.choose(NOW, "c") is loaded.signers["c"]
+
+
+def test_one_providers_next_certificate_may_have_the_same_key(tmp_path: Path) -> None:
+    drop(tmp_path, name="a")
+    drop(tmp_path, certified_again(provider(), "1234"), name="b")
+    assert load_signers(tmp_path, URL, NOW).refused == ()
 
 
 # --- No key is ever shown ---------------------------------------------------------------------------------------
@@ -357,47 +460,3 @@ def test_refusal_shows_no_key_not_even_in_its_traceback(tmp_path: Path, octets: 
         load(drop(tmp_path, key=octets, mode=mode))
     text = shown(caught.value)
     assert not any(secret[:20] in text for secret in secrets(octets))
-
-
-# --- Which pair signs -------------------------------------------------------------------------------------------
-
-
-def pairs(*signers: Signer) -> dict[str, Signer]:
-    return {each.name: each for each in signers}
-
-
-OLD = signer(name="old", not_before=NOW - 30 * DAY, not_after=NOW + DAY)
-NEW = signer(name="new", not_before=NOW - DAY, not_after=NOW + 6 * DAY)
-NEXT = signer(name="next", not_before=NOW + DAY, not_after=NOW + 8 * DAY)
-ENDED = signer(name="ended", not_before=NOW - DAY // 2, not_after=NOW)
-
-
-def test_the_valid_pair_that_was_issued_last_signs() -> None:
-    assert choose_signer(pairs(OLD, NEW, NEXT, ENDED), "", NOW) is NEW
-
-
-def test_pair_signs_from_its_first_second_until_before_its_last() -> None:
-    signers = pairs(OLD, NEXT)
-    assert choose_signer(signers, "", NOW + DAY - 1) is OLD
-    assert choose_signer(signers, "", NOW + DAY) is NEXT
-
-
-def test_of_equals_the_last_by_name_signs_in_every_process() -> None:
-    one, two = signer(name="sp-1"), signer(name="sp-2")
-    assert choose_signer(pairs(one, two), "", NOW) is two
-    assert choose_signer(pairs(two, one), "", NOW) is two
-
-
-def test_pinned_pair_signs_also_if_another_is_newer() -> None:
-    assert choose_signer(pairs(OLD, NEW), "old", NOW) is OLD
-
-
-def test_pinned_pair_that_is_not_there_is_no_reason_to_take_another() -> None:
-    with refused("certificate_none"):
-        choose_signer(pairs(OLD, NEW), "newest", NOW)
-
-
-@pytest.mark.parametrize("signers", [{}, pairs(NEXT), pairs(ENDED), pairs(NEXT, ENDED)])
-def test_no_valid_pair_is_certificate_none(signers: dict[str, Signer]) -> None:
-    with refused("certificate_none"):
-        choose_signer(signers, "", NOW)

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from kamailio_app.errors import NotSigned, SettingsRefused
 from kamailio_app.lab.pki import ServiceProvider
-from kamailio_app.passport.claims import Attestation
+from kamailio_app.passport.claims import Attestation, ShakenClaims
 from kamailio_app.policy.treatment import FailureAction, Treatment, TreatmentRules
 from kamailio_app.runtime import credentials
-from kamailio_app.runtime.service import Pending, Verified
+from kamailio_app.runtime.service import Pending, Service, Verified
 from kamailio_app.runtime.trust import Trust
 
 from ..builders import NOW, ORIG, X5U, evil, hierarchy, identity, pem, provider, refused, request
@@ -31,21 +31,27 @@ def host(tmp_path: Path) -> Host:
 # --- Signing ----------------------------------------------------------------------------------------------------
 
 
+def sign(service: Service, attest: str = "") -> ShakenClaims:
+    claims = service.signing.sign(request(), service.signing.decide(request(), attest))[0].claims
+    assert claims
+    return claims
+
+
 def test_level_of_the_settings_is_used_where_the_script_names_none(tmp_path: Path) -> None:
     service = Host(tmp_path, signing={"attest_level": "B"}).service()
-    assert service.sign(request()).claims.attest is Attestation.PARTIAL
-    assert service.sign(request(), "A").claims.attest is Attestation.FULL
+    assert sign(service).attest is Attestation.PARTIAL
+    assert sign(service, "A").attest is Attestation.FULL
 
 
 @pytest.mark.parametrize("attest", ["a", "D", "AB", "\0"])
 def test_attestation_that_there_is_not_is_refused(host: Host, attest: str) -> None:
     with refused("attest_unknown"):
-        host.service().sign(request(), attest)
+        sign(host.service(), attest)
 
 
 def test_origids_are_random_uuids_of_version_4(host: Host) -> None:
     service = host.service()
-    origids = [service.sign(request()).claims.origid for _ in range(64)]
+    origids = [sign(service).origid for _ in range(64)]
     pattern = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
     assert all(pattern.fullmatch(origid) for origid in origids)
     assert len(set(origids)) == 64
@@ -55,7 +61,7 @@ def test_origids_are_random_uuids_of_version_4(host: Host) -> None:
 def test_iat_is_the_clocks(host: Host) -> None:
     service = host.service()
     host.clock.now = NOW + 12.9
-    assert service.sign(request()).claims.iat == NOW + 12
+    assert sign(service).iat == NOW + 12
 
 
 def test_pair_that_becomes_valid_later_takes_over_then(host: Host) -> None:
@@ -64,17 +70,17 @@ def test_pair_that_becomes_valid_later_takes_over_then(host: Host) -> None:
         host.directory / "certs", "short"
     )
     service = host.service()
-    assert service.signer().name == "short"
+    assert service.signing.signer().name == "short"
     host.clock.now = NOW + 60
-    assert service.signer().name == "sp5678"
+    assert service.signing.signer().name == "sp5678"
 
 
 def test_without_pairs_nothing_is_signed(tmp_path: Path) -> None:
     service = Host(tmp_path, signing={"certificate_dir": "nowhere"}).service()
     with pytest.raises(NotSigned):
-        service.signer()
+        service.signing.signer()
     with refused("certificate_none"):
-        service.sign(request())
+        sign(service)
 
 
 # --- A credential that is not at hand ---------------------------------------------------------------------------
@@ -474,7 +480,7 @@ def test_reload_takes_over_everything(host: Host) -> None:
     hierarchy().service_provider(ServiceProvider(not_before=NOW - 60)).write(host.directory / "certs", "sp5678")
     service.reload()
     assert service.settings.attest_level is Attestation.FULL
-    assert service.signer().name == "sp5678"
+    assert service.signing.signer().name == "sp5678"
     assert len(service.anchors) == 0
 
 
@@ -556,25 +562,25 @@ def outgrow(host: Host) -> None:
 def test_what_cannot_be_used_stops_the_start_and_changes_nothing_at_reload(host: Host, damage: Any, hint: str) -> None:
     service = host.service()
     host.obtain([X5U])
-    before = (service.settings, service.anchors, service.keys)
+    before = (service.settings, service.anchors, service.signing.keys)
     provider().write(host.directory / "certs", "another")
     damage(host)
     with pytest.raises(SettingsRefused, match=re.escape(hint)):
         service.reload()
-    assert (service.settings, service.anchors, service.keys) == before
+    assert (service.settings, service.anchors, service.signing.keys) == before
     assert decided(service.verify(CALL)) == ""
-    assert service.signer().name == "sp1234"
+    assert service.signing.signer().name == "sp1234"
     with pytest.raises(SettingsRefused, match=re.escape(hint)):
         host.service()
 
 
 def test_refused_pair_leaves_the_former_one_in_use(host: Host) -> None:
     service = host.service()
-    before = service.signer().fingerprint
+    before = service.signing.signer().fingerprint
     (host.directory / "certs" / "sp1234.key").write_bytes(b"garbage")
     service.reload()
-    assert service.signer().fingerprint == before
-    assert [(name, error.token) for name, error in service.keys.refused] == [("sp1234", "key_malformed")]
+    assert service.signing.signer().fingerprint == before
+    assert [(name, error.token) for name, error in service.signing.keys.refused] == [("sp1234", "key_malformed")]
 
 
 def test_process_that_slept_takes_over_what_another_found_good(host: Host) -> None:
@@ -588,8 +594,8 @@ def test_process_that_slept_takes_over_what_another_found_good(host: Host) -> No
     break_settings(host)
     asleep.catch_up()
     assert asleep.settings == awake.settings
-    assert asleep.signer().fingerprint == awake.signer().fingerprint
-    assert asleep.sign(request()).claims.orig.value == ORIG
+    assert asleep.signing.signer().fingerprint == awake.signing.signer().fingerprint
+    assert sign(asleep).orig.value == ORIG
     assert decided(asleep.verify(CALL)) == "credential_untrusted"
 
 
@@ -597,18 +603,18 @@ def test_process_that_slept_takes_over_that_nothing_is_to_be_signed_any_more(hos
     awake, asleep = host.service(), host.service()
     host.settings(signing={"public_cert_url": "", "attest_level": "A"})
     awake.reload()
-    assert [(name, error.token) for name, error in awake.keys.refused] == [("sp1234", "public_cert_url_missing")]
+    assert [(name, error.token) for name, error in awake.signing.keys.refused] == [("sp1234", "public_cert_url_missing")]
     asleep.catch_up()
     for service in (awake, asleep):
         assert service.settings.attest_level is Attestation.FULL
         with refused("certificate_none"):
-            service.sign(request())
+            sign(service)
 
 
 def test_private_keys_are_in_no_repr(host: Host) -> None:
     service = host.service()
     secret = provider().key_pem.decode().splitlines()[1]
-    for value in (service.accepted.read(), service.keys, service.settings, service.signer()):
+    for value in (service.accepted.read(), service.signing.keys, service.settings, service.signing.signer()):
         assert secret not in repr(value)
 
 

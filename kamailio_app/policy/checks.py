@@ -1,0 +1,177 @@
+"""What a signing policy must not say, though each of its words is right: one provider's call in another's name, and rules that
+decide nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from itertools import combinations
+from typing import Any, Final
+
+from kamailio_app.policy.attestation import Customer, Trunk
+from kamailio_app.policy.masks import NO_NUMBER
+from kamailio_app.policy.rules import Policy, Rule
+
+_MANY: Final = 100_000  # comparisons of two rules' values: a list of numbers is no reason to start slowly
+
+
+def problems(policy: Policy) -> Iterator[str]:
+    """Why this policy cannot be used, each named by its rule, customer or trunk."""
+    yield from _unknown_names(policy)
+    yield from _unclear_providers(policy)
+    yield from _others_certificates(policy)
+    yield from _ambiguous_trunks(policy)
+    yield from _unreachable(policy.rules[:-1])
+
+
+# --- Names ------------------------------------------------------------------------------------------------------
+
+
+def _unknown_names(policy: Policy) -> Iterator[str]:
+    for trunk in policy.trunks.values():
+        if trunk.customer and trunk.customer not in policy.customers:
+            yield f"[trunk.{trunk.name}] customer: there is no [customer.{trunk.customer}]"
+    for rule in policy.rules:
+        for kind, known in (("trunk", policy.trunks), ("customer", policy.customers)):
+            for name in rule.conditions.get(kind, ()):
+                if name != "*" and not _named(name, known):
+                    yield f"rule {rule.name}: {kind}: there is no [{kind}.{name}]"
+
+
+def _named(name: str, known: Mapping[str, Any]) -> list[Any]:
+    if name[-1:] == "*":
+        return [value for key, value in known.items() if key.startswith(name[:-1])]
+    return [known[name]] if name in known else []
+
+
+# --- One provider, one certificate (FCC 24-120) -----------------------------------------------------------------
+
+
+def _unclear_providers(policy: Policy) -> Iterator[str]:
+    """A certificate is of one provider, whoever names it."""
+    spcs: dict[str, tuple[str, str]] = {}
+    named = [(f"[customer.{customer.name}]", customer.certificate, customer.spc) for customer in policy.customers.values()]
+    named += [(f"rule {rule.name}", rule.decision.certificate, rule.decision.spc) for rule in policy.rules]
+    for who, certificate, spc in named:
+        if certificate and spc:
+            other, known = spcs.setdefault(certificate, (who, spc))
+            if known != spc:
+                yield f"{who}: certificate {certificate} is of spc {spc}, but {other} says {known}"
+
+
+def _others_certificates(policy: Policy) -> Iterator[str]:
+    """A rule that names a certificate, and customers who have another provider's. Those that it does not name keep theirs."""
+    for rule in policy.rules:
+        if rule.says & {"certificate", "spc"}:
+            for customer in _customers(rule, policy):
+                if not _same_provider(rule, customer):
+                    yield (
+                        f"rule {rule.name} signs calls of [customer.{customer.name}] with another provider's certificate "
+                        f"than his own; a call is signed in its own provider's name (FCC 24-120)"
+                    )
+
+
+def _customers(rule: Rule, policy: Policy) -> list[Customer]:
+    """The customers that the rule means: those it names, else those of the trunks that it names."""
+    if "customer" in rule.conditions:
+        return [customer for name in rule.conditions["customer"] for customer in _named(name, policy.customers)]
+    trunks: list[Trunk] = [trunk for name in rule.conditions.get("trunk", ()) for trunk in _named(name, policy.trunks)]
+    return [policy.customers[trunk.customer] for trunk in trunks if trunk.customer in policy.customers]
+
+
+def _same_provider(rule: Rule, customer: Customer) -> bool:
+    ours = rule.decision
+    if not (customer.certificate or customer.spc):
+        return True
+    if ours.spc and customer.spc:
+        return ours.spc == customer.spc
+    return ours.certificate != "" and ours.certificate == customer.certificate
+
+
+# --- Trunks -----------------------------------------------------------------------------------------------------
+
+
+def _ambiguous_trunks(policy: Policy) -> Iterator[str]:
+    """Two trunks that nothing tells apart where a call comes in."""
+    places: dict[str, list[Trunk]] = {}
+    for trunk in policy.trunks.values():
+        if trunk.places:
+            for network in map(str, map(ip_network, trunk.source)) if trunk.source else ("anywhere",):
+                places.setdefault(network, []).append(trunk)
+    for network, trunks in places.items():
+        for one, other in combinations(trunks, 2):
+            if _alike(one.transport, other.transport) and _alike(one.tls_peer, other.tls_peer):
+                yield f"[trunk.{one.name}] and [trunk.{other.name}] both come from {network}, and nothing tells them apart"
+
+
+def _alike(some: Sequence[str], others: Sequence[str]) -> bool:
+    """Does a value fit both, and neither is the more exact one?"""
+    if not some or not others:
+        return not some and not others
+    return any(_accepts("tls_peer", one, other) or _accepts("tls_peer", other, one) for one in some for other in others)
+
+
+# --- Rules that decide nothing ----------------------------------------------------------------------------------
+
+
+def _unreachable(rules: Sequence[Rule]) -> Iterator[str]:
+    """A rule behind one that takes all its calls. Several that take them together are not found."""
+    for position, rule in enumerate(rules):
+        for earlier in rules[:position]:
+            if _takes_all(earlier.asks, rule.asks):
+                yield f"rule {rule.name} never decides: rule {earlier.name} before it takes all its calls"
+                break
+
+
+def _takes_all(wide: Mapping[str, Sequence[Any]], narrow: Mapping[str, Sequence[Any]]) -> bool:
+    return all(name in narrow and _covers(name, values, narrow[name]) for name, values in wide.items())
+
+
+def _covers(name: str, wide: Sequence[Any], narrow: Sequence[Any]) -> bool:
+    if len(wide) * len(narrow) > _MANY:
+        return False
+    return all(any(_accepts(name, one, other) for one in wide) for other in narrow)
+
+
+def _accepts(name: str, wide: Any, narrow: Any) -> bool:
+    """Does the one value of a condition accept everything that the other does?"""
+    within = _WITHIN.get(name)
+    return wide == narrow or (within is not None and within(narrow, wide))
+
+
+def _network_within(narrow: str, wide: str) -> bool:
+    inner, outer = ip_network(narrow), ip_network(wide)
+    if isinstance(inner, IPv4Network):
+        return isinstance(outer, IPv4Network) and inner.subnet_of(outer)
+    return isinstance(outer, IPv6Network) and inner.subnet_of(outer)
+
+
+def _name_within(narrow: str, wide: str) -> bool:
+    return wide[-1:] == "*" and narrow.removesuffix("*").startswith(wide[:-1])
+
+
+def _host_within(narrow: str, wide: str) -> bool:
+    return narrow.lower() == wide.lower() or _name_within(narrow.lower(), wide.lower())
+
+
+def _number_within(narrow: str, wide: str) -> bool:
+    if NO_NUMBER in (narrow, wide):
+        return False
+    first, _, last = narrow.removesuffix("*").partition("-")
+    if wide[-1:] == "*":
+        return first.startswith(wide[:-1]) and (not last or last.startswith(wide[:-1]))
+    lowest, hyphen, highest = wide.partition("-")
+    if not hyphen or narrow[-1:] == "*" or len(first) != len(lowest) or not first.isdigit():
+        return False
+    return lowest <= first and (last or first) <= highest
+
+
+_WITHIN: Final[Mapping[str, Callable[[str, str], bool]]] = {
+    "source": _network_within,
+    "caller": _number_within,
+    "called": _number_within,
+    "trunk": _name_within,
+    "customer": _name_within,
+    "tls_peer": _host_within,
+}

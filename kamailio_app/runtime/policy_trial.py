@@ -1,0 +1,203 @@
+"""Trying a signing policy on calls that nobody makes: what happens to one and why, and whether that is what is expected.
+
+The same policy, lists of numbers and defaults as for real calls; the file of expectations is TOML, an [[expect]] for each call.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from kamailio_app import sip
+from kamailio_app.errors import StirError, failure
+from kamailio_app.passport.claims import Attestation
+from kamailio_app.policy.attestation import Call, CallerIn, Decision, Step, caller_in
+from kamailio_app.policy.masks import NO_NUMBER
+from kamailio_app.policy.rules import DEFAULT, Policy
+from kamailio_app.runtime import policy_file, settings
+from kamailio_app.runtime.numbers import Numbers
+from kamailio_app.runtime.options import Option
+from kamailio_app.runtime.policy_options import EXISTING
+from kamailio_app.tn import AS_WRITTEN, NumberPlan, canonical_tn
+
+
+class Tried(NamedTuple):
+    """What happens to a call. `attest` is empty if it is not signed."""
+
+    call: Call
+    caller_in: CallerIn
+    do_not_originate: bool
+    steps: tuple[Step, ...]
+    decision: Decision
+    attest: str
+
+
+class Expectation(NamedTuple):
+    """A call, what is said of its number instead of a look-up (None: nothing), and what is to come of it."""
+
+    name: str
+    call: Call
+    caller_in: CallerIn | None
+    do_not_originate: bool | None
+    expected: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A policy with everything that it is used with."""
+
+    policy: Policy
+    inventory: Numbers = field(default_factory=lambda: Numbers(None))
+    do_not_originate: Numbers = field(default_factory=lambda: Numbers(None))
+    attest_level: Attestation = Attestation.GATEWAY
+    plan: NumberPlan = AS_WRITTEN
+    emergency: frozenset[str] = frozenset()
+
+    def number(self, text: str, call: Call) -> str | None:
+        """The canonical number in a number or URI, as the call's trunk dials; empty if it holds none or is "anonymous".
+
+        None if it is neither.
+        """
+        known = self.policy.trunks.get(call.trunk)
+        plan = (known and known.plan) or self.plan
+        if ":" in text:
+            party = sip.party(text, plan)
+            return party.value if party and party.kind == "tn" else ""
+        return "" if text in ("", NO_NUMBER) else canonical_tn(text, plan)
+
+    def of(self, call: Call, owned: CallerIn | None = None, never_calls: bool | None = None) -> Tried:
+        """What happens to the call. Where it is not said, the lists are asked. Errors: `inventory_unreadable`."""
+        policy = self.policy
+        call = policy.placed(call._replace(emergency=call.emergency or call.called in self.emergency))
+        candidates = policy.examine(call)
+        if never_calls is None:
+            never_calls = policy.asks_do_not_originate(candidates) and _asked(self.do_not_originate).holds(call.caller)
+        if owned is None:
+            asks = policy.asks_inventory(candidates)
+            owned = caller_in(_asked(self.inventory).owners(call.caller) if asks else (), call.customer)
+        decision = policy.settle(
+            policy.conclude(candidates, caller_in=owned, do_not_originate=never_calls), call.trunk, call.customer
+        )
+        steps = policy.explain(call, caller_in=owned, do_not_originate=never_calls)
+        attest = (decision.attest or call.asked or self.attest_level) if decision.action == "sign" else ""
+        return Tried(call, owned, never_calls, steps, decision, str(attest))
+
+    def disappointment(self, expectation: Expectation) -> tuple[str, Tried]:
+        """What is otherwise than expected (empty if nothing is), and what happens."""
+        tried = self.of(expectation.call, expectation.caller_in, expectation.do_not_originate)
+        decision = tried.decision
+        found = {
+            **{name: getattr(decision, name) for name in decision.__slots__},
+            "attest": tried.attest,
+            EXISTING: decision.identity,
+        }
+        differ = [
+            f"{name} is {found[name] or 'none'}, not {value or 'none'}"
+            for name, value in expectation.expected.items()
+            if found[name] != value
+        ]
+        return ", ".join(differ), tried
+
+
+def _asked(numbers: Numbers) -> Numbers:
+    """The list, looked at. Errors: `inventory_unreadable`."""
+    numbers.refresh(0.0)
+    if numbers.error is not None:
+        raise numbers.error
+    return numbers
+
+
+def trial(settings_path: Path, policy_path: Path | None, inventory: Path | None, do_not_originate: Path | None) -> Trial:
+    """What the settings name, or what is named instead. A policy that is named needs no settings.
+
+    Errors: those of `settings.load` and `policy_file.load`.
+    """
+    if policy_path is not None and not settings_path.exists():
+        return Trial(policy_file.load(policy_path), Numbers(inventory), Numbers(do_not_originate))
+    known = settings.load(settings_path)
+    path = policy_path or known.policy_file
+    return Trial(
+        policy_file.load(path) if path else DEFAULT,
+        Numbers(inventory or known.inventory_file),
+        Numbers(do_not_originate or known.do_not_originate_file),
+        known.attest_level,
+        known.signing.plan,
+        known.emergency,
+    )
+
+
+# --- Expectations -----------------------------------------------------------------------------------------------
+
+
+def _option(name: str, default: Any, *choices: str) -> Option:
+    return Option(name, default, "", "ours", "", choices=choices)
+
+
+_LEVELS: Final = tuple(level.value for level in Attestation)
+_CALL: Final = {
+    option.name: option
+    for option in (
+        *(_option(name, "") for name in ("name", "caller", "called", "trunk", "customer", "source", "transport", "tls_peer")),
+        _option("port", 0),
+        _option("identity", False),
+        _option("emergency", False),
+        _option("asked", "", "", *_LEVELS),
+        _option("caller_in", "", "own", "other", "none"),
+        _option("do_not_originate", False),
+    )
+}
+EXPECTED: Final = {
+    option.name: option
+    for option in (
+        _option("rule", ""),
+        _option("action", "", "sign", "pass", "reject"),
+        _option("attest", "", "", *_LEVELS),
+        _option("code", 0),
+        _option("certificate", ""),
+        _option("spc", ""),
+        _option("origid", ""),
+        _option("unsigned", "", "pass", "reject"),
+        _option(EXISTING, "", "pass", "replace", "div"),
+    )
+}
+
+
+def expectations(path: Path, of: Trial) -> list[Expectation]:
+    """The calls that the file names. Errors: `settings_unreadable`, `policy_malformed`."""
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise failure("settings_unreadable", f"{path}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise failure("policy_malformed", f"{path}: {error}") from error
+    given = document.get("expect", [])
+    if set(document) - {"expect"} or type(given) is not list or not given or not all(type(one) is dict for one in given):
+        raise failure("policy_malformed", f"{path}: write [[expect]], once for each call")
+    try:
+        return [_expectation(number, values, of) for number, values in enumerate(given, 1)]
+    except StirError as error:
+        raise failure(error.token, f"{path}: {error.detail}") from error
+
+
+def _expectation(number: int, values: dict[str, Any], of: Trial) -> Expectation:
+    where = f"call {values.get('name') or number}"
+    policy_file.check(where, values, _CALL | EXPECTED)
+    expected = {name: values[name] for name in EXPECTED if name in values}
+    if not expected:
+        raise failure("policy_malformed", f"{where}: expects nothing; say one of {', '.join(EXPECTED)}")
+    call = of.policy.placed(
+        Call(**{"caller": "", "called": ""} | {name: values[name] for name in Call._fields if name in values})
+    )
+    numbers = {name: of.number(text, call) for name, text in (("caller", call.caller), ("called", call.called))}
+    if none := [name for name, known in numbers.items() if known is None]:
+        raise failure("policy_malformed", f"{where}: {none[0]}: takes a number, a URI, or {NO_NUMBER}")
+    return Expectation(
+        str(values.get("name", f"number {number}")),
+        call._replace(caller=numbers["caller"] or "", called=numbers["called"] or ""),
+        values.get("caller_in"),
+        values.get("do_not_originate"),
+        expected,
+    )

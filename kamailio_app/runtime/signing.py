@@ -1,0 +1,245 @@
+"""Signing in one process: what the policy decides, the numbers that it asks about, the pair that signs, the PASSporTs.
+
+In two steps. `decide` needs the request and what script and server say beside it; only then is it known what else has to be
+read (diversions, SDP, rich call data), and `sign` is given it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from kamailio_app import sip, sti_as
+from kamailio_app.errors import StirError, failure
+from kamailio_app.passport.claims import Attestation
+from kamailio_app.passport.rcd import RichCallData
+from kamailio_app.policy.attestation import Call, CallerIn, Customer, Decision, Trunk, caller_in
+from kamailio_app.policy.emergency import is_emergency
+from kamailio_app.policy.rules import DEFAULT, Policy
+from kamailio_app.runtime.choice import Choices
+from kamailio_app.runtime.keystore import NOTHING, Loaded
+from kamailio_app.runtime.numbers import Numbers
+from kamailio_app.runtime.settings import Settings
+from kamailio_app.sip import Party, Request
+from kamailio_app.sti_as import SignedCall, Signer, SigningRules, Wanted
+from kamailio_app.tn import NumberPlan, canonical_tn
+
+_ATTESTATIONS: Final[Mapping[str, Attestation]] = {level.value: level for level in Attestation}
+_SOURCE: Final = frozenset({"source", "port", "transport", "tls_peer"})
+_NUMBERS: Final = frozenset({"caller", "called", "caller_in", "do_not_originate"})
+_MAX_LISTED: Final = 10  # numbers that the script names in one go
+
+
+class Origin(NamedTuple):
+    """Where a call comes from, as script and server say. What the policy does not ask about is not filled in."""
+
+    trunk: str = ""
+    customer: str = ""
+    source: str = ""
+    port: int = 0
+    transport: str = ""
+    tls_peer: str = ""
+
+
+class Further(NamedTuple):
+    """What is read only of calls that need it. `diversions` and `dest`: numbers that the script names, with commas between."""
+
+    sdp: str = ""
+    diversions: str = ""
+    dest: str = ""
+    display_name: str = ""
+    call_reason: str = ""
+
+
+class Decided(NamedTuple):
+    """A decision, and what it was made of."""
+
+    decision: Decision
+    call: Call
+    level: Attestation
+    rules: SigningRules
+    trunk: Trunk | None = None
+    customer: Customer | None = None
+
+    @property
+    def further(self) -> bool:
+        """Is there more to sign than a shaken PASSporT?"""
+        decision = self.decision
+        return decision.div or decision.rcd or decision.rph or decision.mky or decision.identity == "div"
+
+
+ANYWHERE: Final = Origin()
+NOTHING_FURTHER: Final = Further()
+_ANY_CALL: Final = Call("", "")
+_NOBODY: Final = Customer("")
+
+
+class Signing:
+    """The signing half of `Service`."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._second = 0
+        self._choices = Choices({})
+        self.keys: Loaded = NOTHING
+        self.policy = DEFAULT
+        self.troubles: tuple[StirError, ...] = ()  # what is wrong with the lists of numbers; the same object until it changes
+        self._inventory = self._never_calling = Numbers(None)
+
+    def adopt(self, settings: Settings, policy: Policy, keys: Loaded) -> None:
+        """After a start or a reload."""
+        former = getattr(self, "settings", None)
+        self.settings, self.policy, self.keys = settings, policy, keys
+        self._choices = Choices(keys.signers, settings.sign_from, settings.certificate)
+        self._second = 0
+        if former is None or former.inventory_file != settings.inventory_file:
+            self._inventory = Numbers(settings.inventory_file)
+        if former is None or former.do_not_originate_file != settings.do_not_originate_file:
+            self._never_calling = Numbers(settings.do_not_originate_file)
+        uses = policy.uses
+        self._unconditional: dict[str, Decided] = {}
+        self._asks_numbers = not uses.isdisjoint(_NUMBERS)
+        self.asks = bool(uses)
+        self.asks_source = not uses.isdisjoint(_SOURCE)
+        self.asks_tls_peer = "tls_peer" in uses
+        self.asks_trunk, self.asks_customer = "trunk" in uses, "customer" in uses
+        self._asks_emergency, self._asks_identity = "emergency" in uses, "identity" in uses
+        # How numbers are dialled on a trunk is made once
+        self._rules = {
+            name: replace(settings.signing, plan=trunk.plan) if trunk.plan else settings.signing
+            for name, trunk in policy.trunks.items()
+        }
+
+    # --- The decision -------------------------------------------------------------------------------------------
+
+    def decide(self, request: Request, attest: str = "", origin: Origin = ANYWHERE) -> Decided:
+        """What is to happen to an initial INVITE. `attest`: the attestation that the script asks for.
+
+        Errors (the call goes on unsigned): `request_not_signed`, `attest_unknown`.
+        """
+        if request.method != "INVITE" or request.in_dialog:
+            raise failure("request_not_signed", request.method)
+        if int(self._clock()) != self._second:
+            self._tick()
+        if not self.asks:
+            return self._unconditional.get(attest) or self._decided(attest)
+        policy, rules = self.policy, self.settings.signing
+        trunk_name, customer, source, port, transport, tls_peer = origin
+        trunk = None
+        if policy.trunks:
+            trunk = policy.trunks.get(trunk_name) if trunk_name else policy.trunk_of(source, transport, tls_peer)
+            if trunk is not None:
+                trunk_name, rules = trunk.name, self._rules[trunk.name]
+                customer = customer or trunk.customer
+        caller = called = ""
+        if self._asks_numbers:
+            caller = _number(sip.caller(request, rules.orig_source, rules.plan))
+            called = _number(sip.called(request, rules.dest_source, rules.plan))
+        identity = self._asks_identity and sti_as.carries_shaken(request)
+        emergency = self._asks_emergency and is_emergency(request, self.settings.emergency, rules.plan)
+        call = Call(caller, called, trunk_name, customer, source, port, transport, tls_peer, identity, emergency, attest)
+        candidates = policy.examine(call)
+        owned: CallerIn = "none"
+        never_calls = policy.asks_do_not_originate(candidates) and self._never_calling.holds(caller)
+        if policy.asks_inventory(candidates):
+            owned = caller_in(self._inventory.owners(caller), customer)
+        decision = policy.conclude(candidates, caller_in=owned, do_not_originate=never_calls)
+        decision = policy.settle(decision, trunk_name, customer)
+        level = decision.attest or self._level(attest)
+        return Decided(decision, call, level, rules, trunk, policy.customers.get(customer))
+
+    def _decided(self, attest: str) -> Decided:
+        """Where the policy has no conditions, all calls are alike."""
+        decision = self.policy.settle(self.policy.conclude(self.policy.examine(_ANY_CALL)), "", "")
+        decided = Decided(decision, _ANY_CALL, decision.attest or self._level(attest), self.settings.signing)
+        self._unconditional[attest] = decided  # there are four of them, the others raised
+        return decided
+
+    def _level(self, attest: str) -> Attestation:
+        level = _ATTESTATIONS.get(attest) if attest else self.settings.attest_level
+        if level is None:
+            raise failure("attest_unknown", attest)
+        return level
+
+    # --- The signature ------------------------------------------------------------------------------------------
+
+    def sign(self, request: Request, decided: Decided, further: Further = NOTHING_FURTHER) -> tuple[SignedCall, Signer]:
+        """Sign as it was decided: what becomes of the headers, and by which pair.
+
+        Errors (the call goes on unsigned, or is rejected where the decision says so): `policy_unsigned`, `policy_rejected`,
+        those of `Choices.choose`, of `sti_as.sign` and of `sti_as.sign_all`.
+        """
+        decision = decided.decision
+        if decision.action != "sign":
+            raise failure("policy_rejected" if decision.action == "reject" else "policy_unsigned", decision.rule)
+        signer = self.signer(decision.certificate, decision.spc)
+        origid, now = random_uuid() if decision.origid == "call" else decision.origid, self._clock()
+        if decided.further or (request.identity and (decision.identity != "pass" or decision.drop_malformed)):
+            wanted = _wanted(request, decided, further)
+            return sti_as.sign_all(request, wanted, signer, decided.rules, now=now, origid=origid), signer
+        signed = sti_as.sign(request, decided.level, signer, decided.rules, now=now, origid=origid)
+        return SignedCall((signed.identity,), signed.date, signed.claims), signer
+
+    def signer(self, certificate: str = "", spc: str = "") -> Signer:
+        """The pair that signs now. Errors: those of `Choices.choose`."""
+        return self._choices.choose(self._clock(), certificate, spc)
+
+    def _tick(self) -> None:
+        """Once a second: other numbers may have been imported."""
+        now = self._clock()
+        self._second = int(now)
+        self._inventory.refresh(now)
+        self._never_calling.refresh(now)
+        troubles = tuple(error for error in (self._inventory.error, self._never_calling.error) if error is not None)
+        if troubles != self.troubles:
+            self.troubles = troubles
+
+
+def _number(party: Party | None) -> str:
+    return party.value if party is not None and party.kind == "tn" else ""
+
+
+def _wanted(request: Request, decided: Decided, further: Further) -> Wanted:
+    decision, plan = decided.decision, decided.rules.plan
+    return Wanted(
+        decided.level,
+        identity=decision.identity,
+        drop_malformed=decision.drop_malformed,
+        div=decision.div,
+        diversions=_parties(further.diversions, plan),
+        dest=_parties(further.dest, plan),
+        rcd=_rich_call_data(decided.customer, further) if decision.rcd else None,
+        rph=decision.rph and bool(request.resource_priority),
+        mky=further.sdp if decision.mky else "",
+    )
+
+
+def _parties(listed: str, plan: NumberPlan) -> tuple[Party, ...]:
+    """Numbers or URIs as the script lists them; what is neither is left out."""
+    found = [_party(one.strip(), plan) for one in listed.split(",")[:_MAX_LISTED] if one.strip()]
+    return tuple([party for party in found if party is not None])
+
+
+def _party(text: str, plan: NumberPlan) -> Party | None:
+    if ":" in text:
+        return sip.party(text, plan)
+    number = canonical_tn(text, plan)
+    return Party("tn", number) if number else None
+
+
+def _rich_call_data(customer: Customer | None, further: Further) -> RichCallData | None:
+    """Whose name it is stands in the policy; the script may know a better one for this call."""
+    known = customer or _NOBODY
+    name, reason = further.display_name or known.display_name, further.call_reason or known.call_reason
+    if not (name or reason or known.logo):
+        return None
+    digests = (("/icn", known.logo_digest),) if known.logo and known.logo_digest else ()
+    return RichCallData(nam=name, icn=known.logo, crn=reason, digests=digests)
+
+
+def random_uuid() -> str:
+    """A version 4 UUID as text (RFC 9562 5.4): what `uuid.uuid4` gives, without making an object of it."""
+    h = os.urandom(16).hex()
+    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"

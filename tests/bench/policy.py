@@ -1,0 +1,55 @@
+"""An edge of a wholesale carrier: a policy of 100 rules for 20 customers, 1 000 000 numbers, the call record on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from kamailio_app.lab.network import CALLER
+from kamailio_app.runtime import number_file
+from kamailio_app.runtime.number_entries import Entries
+from kamailio_app.runtime.numbers import INVENTORY
+
+CUSTOMERS = 20
+NUMBERS = 1_000_000
+RULES = 5  # of each customer
+
+
+def write(directory: Path, source: str) -> dict[str, dict[str, Any]]:
+    """Make policy and inventory in `directory`: the settings that name them. Calls come from address `source`."""
+    (directory / "policy.toml").write_text(policy(source))
+    entries = Entries()
+    first = int(CALLER.removeprefix("+")) - NUMBERS // 2
+    for number in range(NUMBERS):
+        # Blocks of a hundred, as numbers are given out; that of the caller belongs to the customer who calls
+        entries.add(f"customer{number // 100 % CUSTOMERS:02}", str(first + number))
+    entries.add(_calling(), CALLER.removeprefix("+"))
+    number_file.write(directory / "numbers.mdb", entries, kind=INVENTORY, source="bench", now=time.time())
+    return {
+        "signing": {"policy_file": "policy.toml", "inventory_file": "numbers.mdb"},
+        "record": {"record_calls": True, "record_dir": "calls"},
+    }
+
+
+def policy(source: str) -> str:
+    """The customer who calls is the last one, and the rule that fits one of his last."""
+    parts = ['country = "us"\n']
+    for number in range(CUSTOMERS):
+        name = f"customer{number:02}"
+        where = source if name == _calling() else f"198.51.100.{number}"
+        parts.append(f'[customer.{name}]\n[trunk.{name}]\ncustomer = "{name}"\nsource = ["{where}"]\n')
+    for number in range(CUSTOMERS):
+        name = f"customer{number:02}"
+        parts += [
+            f'[[rule]]\nname = "{name}-premium"\ncustomer = "{name}"\ncalled = "1900*"\nreject = 603\n',
+            f'[[rule]]\nname = "{name}-toll-free"\ncustomer = "{name}"\ncaller = ["1800*", "1888*"]\nattest = "B"\n',
+            f'[[rule]]\nname = "{name}-anonymous"\ncustomer = "{name}"\ncaller = "anonymous"\nsign = false\n',
+            f'[[rule]]\nname = "{name}-foreign"\ncustomer = "{name}"\ncaller_in = "other"\nattest = "C"\n',
+            f'[[rule]]\nname = "{name}-own"\ncustomer = "{name}"\ncaller_in = "own"\nattest = "A"\norigid = "customer"\n',
+        ]
+    return "".join(parts)
+
+
+def _calling() -> str:
+    return f"customer{CUSTOMERS - 1:02}"
