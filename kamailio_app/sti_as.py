@@ -130,6 +130,11 @@ class SignedCall(NamedTuple):
     refused: tuple[StirError, ...] = ()
 
     @property
+    def error(self) -> StirError | None:
+        """Why nothing is signed, where malformed values are dropped all the same."""
+        return None if self.identities else self.refused[0]
+
+    @property
     def signatures(self) -> frozenset[str]:
         """By these `own_reason` knows our PASSporTs again."""
         return frozenset(value.partition(";")[0].rpartition(".")[2] for value in self.identities)
@@ -146,8 +151,9 @@ def sign(
     *,
     now: float,
     origid: str,
+    parties: tuple[Party | None, Party | None] | None = None,
 ) -> Signed:
-    """Sign an initial INVITE.
+    """Sign an initial INVITE. `parties`: caller and called, if they are known already.
 
     Errors (the call goes on unsigned): `request_not_signed`, `identity_present`, `orig_missing`, `dest_missing`,
     `date_malformed`, `date_stale`, `date_in_future`, `certificate_expired`, `certificate_not_yet_valid`, `tn_not_authorized`.
@@ -158,10 +164,12 @@ def sign(
     # RFC 8946 4.1: what others signed stays; never two of ours
     if request.identity and carries_shaken(request):
         raise failure("identity_present")
-    orig = sip.caller(request, rules.orig_source, rules.plan)
+    orig, dest = parties or (
+        sip.caller(request, rules.orig_source, rules.plan),
+        sip.called(request, rules.dest_source, rules.plan),
+    )
     if orig is None or orig.kind != "tn":
         raise failure("orig_missing", request.from_uri)
-    dest = sip.called(request, rules.dest_source, rules.plan)
     if dest is None or dest.kind != "tn":
         raise failure("dest_missing", request.to_uri)
     if signer.limited:

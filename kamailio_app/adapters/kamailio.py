@@ -169,9 +169,15 @@ class KamailioPort:
     def script(self, name: str) -> str:
         return _pv(_SCRIPT[name])
 
-    def source(self) -> tuple[str, int, str]:
+    def source(self) -> str:
+        return _pv("$si")
+
+    def source_port(self) -> int:
         port = KSR.pv.get("$sp")
-        return _pv("$si"), port if isinstance(port, int) else 0, _pv("$proto")
+        return port if isinstance(port, int) else 0
+
+    def transport(self) -> str:
+        return _pv("$proto").lower()
 
     def tls_peer(self) -> str:
         return _pv("$tls_peer_subject_cn")

@@ -22,6 +22,7 @@ SIGNED: Final = 1
 UNSIGNED: Final = 2
 REJECTED: Final = -1
 
+_SECURE: Final = ("tls", "wss")
 # Nothing failed: the call is not ours to sign, or was signed before
 _AS_IT_IS: Final = frozenset({"request_not_signed", "identity_present", "div_not_needed", "policy_unsigned"})
 
@@ -53,6 +54,9 @@ class Outbound:
         finally:
             if signing.troubles is not self._troubles:
                 self._say_troubles()
+        self._change_headers(signed)
+        if not signed.identities and signed.error is not None:
+            return self._unsigned(signed.error, request, decided, began)  # what was malformed is dropped all the same
         return self._signed(signed, signer, decided, began)
 
     def reply(self) -> None:
@@ -80,15 +84,15 @@ class Outbound:
 
     def _origin(self) -> Origin:
         """Asked for only where the policy asks: each costs its time."""
-        signing, script = self.service.signing, self.port.script
-        source, port, transport = self.port.source() if signing.asks_source else ("", 0, "")
+        signing, port = self.service.signing, self.port
+        transport = port.transport() if signing.asks_transport else ""
         return Origin(
-            script("trunk") if signing.asks_trunk else "",
-            script("customer") if signing.asks_customer else "",
-            source,
-            port,
+            port.script("trunk") if signing.asks_trunk else "",
+            port.script("customer") if signing.asks_customer else "",
+            port.source() if signing.asks_source else "",
+            port.source_port() if signing.asks_port else 0,
             transport,
-            self.port.tls_peer() if signing.asks_tls_peer and transport in ("tls", "wss") else "",
+            port.tls_peer() if signing.asks_tls_peer and transport in _SECURE else "",
         )
 
     def _further(self, decided: Decided) -> Further:
@@ -103,20 +107,23 @@ class Outbound:
 
     # --- What comes of it -----------------------------------------------------------------------------------------
 
-    def _signed(self, signed: SignedCall, signer: Signer, decided: Decided, began: int) -> int:
-        port = self.port
+    def _change_headers(self, signed: SignedCall) -> None:
         lines = "".join([f"Identity: {identity}\r\n" for identity in signed.identities])
         if signed.keep is not None:
             # Others' headers cannot be taken away one by one: all go, and those that stay come back in front of ours
-            port.remove_header("Identity")
+            self.port.remove_header("Identity")
             lines = "".join([f"Identity: {identity}\r\n" for identity in signed.keep]) + lines
         if signed.date:
             lines = f"Date: {signed.date}\r\n{lines}"
+        if lines:
+            self.port.append_headers(lines)
+
+    def _signed(self, signed: SignedCall, signer: Signer, decided: Decided, began: int) -> int:
+        port = self.port
         claims, rule = signed.claims, decided.decision.rule
         attest, origid = (claims.attest.value, claims.origid) if claims else ("", "")
         if decided.decision.p_headers and claims:
-            lines += f"P-Attestation-Indicator: {attest}\r\nP-Origination-ID: {origid}\r\n"
-        port.append_headers(lines)
+            port.append_headers(f"P-Attestation-Indicator: {attest}\r\nP-Origination-ID: {origid}\r\n")
         port.publish({"token": "", "attest": attest, "origid": origid, "rule": rule})
         settings = self.service.settings
         if settings.record.calls or (settings.log_calls and port.logs("info")):

@@ -36,8 +36,13 @@ class SipPort(Protocol):
     def script(self, name: str) -> str:
         """What the routing script says, or nothing: trunk, customer, diversions, dest, rcd_name, rcd_reason."""
 
-    def source(self) -> tuple[str, int, str]:
-        """Where the request comes from: address, port, transport (udp, tcp, tls, sctp, ws, wss)."""
+    def source(self) -> str:
+        """The IP address that the request comes from."""
+
+    def source_port(self) -> int: ...
+
+    def transport(self) -> str:
+        """How it came: udp, tcp, tls, sctp, ws, wss."""
 
     def tls_peer(self) -> str:
         """The name in the certificate of the TLS client, or nothing."""

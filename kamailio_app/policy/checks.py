@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Any, Final
 
 from kamailio_app.policy.attestation import Customer, Trunk
-from kamailio_app.policy.masks import NO_NUMBER
+from kamailio_app.policy.masks import NO_ATTESTATION, NO_NUMBER
 from kamailio_app.policy.rules import Policy, Rule
 
 _MANY: Final = 100_000  # comparisons of two rules' values: a list of numbers is no reason to start slowly
@@ -22,7 +22,7 @@ def problems(policy: Policy) -> Iterator[str]:
     yield from _unclear_providers(policy)
     yield from _others_certificates(policy)
     yield from _ambiguous_trunks(policy)
-    yield from _unreachable(policy.rules[:-1])
+    yield from _unreachable(policy)
 
 
 # --- Names ------------------------------------------------------------------------------------------------------
@@ -115,13 +115,33 @@ def _alike(some: Sequence[str], others: Sequence[str]) -> bool:
 # --- Rules that decide nothing ----------------------------------------------------------------------------------
 
 
-def _unreachable(rules: Sequence[Rule]) -> Iterator[str]:
+def _unreachable(policy: Policy) -> Iterator[str]:
     """A rule behind one that takes all its calls. Several that take them together are not found."""
-    for position, rule in enumerate(rules):
-        for earlier in rules[:position]:
+    for position, rule in enumerate(policy.rules[:-1]):
+        # Only a rule that takes one of its calls can take them all: of thousands of rules few are left to compare
+        before = policy.taking(_one_call(rule)) & ((1 << position) - 1)
+        while before:
+            earlier = policy.rules[(before & -before).bit_length() - 1]
             if _takes_all(earlier.asks, rule.asks):
                 yield f"rule {rule.name} never decides: rule {earlier.name} before it takes all its calls"
                 break
+            before &= before - 1
+
+
+def _one_call(rule: Rule) -> dict[str, Any]:
+    """What a call is like that meets the rule's conditions; all else is open."""
+    return {name: _one_value(name, values[0]) for name, values in rule.asks.items() if values}
+
+
+def _one_value(name: str, wanted: Any) -> Any:
+    if name == "source":
+        return str(ip_network(wanted).network_address)
+    if wanted in (NO_NUMBER, NO_ATTESTATION) and name in ("caller", "called", "asked"):
+        return ""
+    if name in ("caller", "called"):
+        wanted = wanted.partition("-")[0]
+    # "*" alone is anything that there is
+    return wanted[:-1] or wanted if type(wanted) is str and wanted[-1:] == "*" else wanted
 
 
 def _takes_all(wide: Mapping[str, Sequence[Any]], narrow: Mapping[str, Sequence[Any]]) -> bool:

@@ -66,12 +66,13 @@ class Policy:
         self.trunks = {trunk.name: trunk for trunk in trunks}
         self.country = country
         self._rules = {rule.name: rule for rule in self.rules}
+        self._asks = tuple(rule.asks for rule in self.rules)
         self._decisions = tuple(rule.decision for rule in self.rules)
         # An emergency call is not rejected for want of a certificate either. The bit behind the last rule says that it is one
         self._emergency_decisions = tuple(_never_rejected(decision) for decision in self._decisions)
         self._emergency = 1 << len(self.rules)
         self._start = self._emergency - 1
-        asking = {name: self._asking(name) for name in MASKS}
+        self._asking = asking = {name: _bits(name in asks for asks in self._asks) for name in MASKS}
         looks = {name: self._look(name) for name, mask in asking.items() if mask}
         self._looks = looks
         self._examined = tuple((Call._fields.index(name), look) for name, look in looks.items() if name not in _LOOKED_UP)
@@ -150,14 +151,18 @@ class Policy:
             steps.append(Step(rule.name, False, _why(failed, values[failed], rule)))
         return (*steps, Step(decision.rule, True, "matches"))
 
+    def taking(self, values: Mapping[str, Any]) -> int:
+        """The rules that take every call of these values, whatever else it is like: a bit for each."""
+        left = self._start
+        for name, look in self._looks.items():
+            left &= look(values[name]) if name in values else ~self._asking[name]
+        return left
+
     # --- Compiled once --------------------------------------------------------------------------------------------
 
-    def _asking(self, name: str) -> int:
-        return sum(1 << position for position, rule in enumerate(self.rules) if name in rule.asks)
-
     def _look(self, name: str) -> Look:
-        wanted = [(1 << position, rule.asks[name]) for position, rule in enumerate(self.rules) if name in rule.asks]
-        return MASKS[name](self._start & ~self._asking(name), wanted)
+        wanted = [(1 << position, asks[name]) for position, asks in enumerate(self._asks) if name in asks]
+        return MASKS[name](self._start & ~self._asking[name], wanted)
 
     def _mask(self, name: str, value: Any) -> int:
         """The bit of emergencies stays."""
@@ -194,6 +199,10 @@ class Policy:
         if trunk and trunk.identity and "identity" not in rule.says:
             decision = replace(decision, identity=trunk.identity)
         return decision
+
+
+def _bits(answers: Iterable[bool]) -> int:
+    return sum(answer << position for position, answer in enumerate(answers))
 
 
 def _never_rejected(decision: Decision) -> Decision:

@@ -1,7 +1,7 @@
 """Writes the file that `numbers` reads: complete beside its place, sealed, read back and compared, then renamed into it.
 
 Nobody ever writes into a file that is in use: its readers have mapped it. So whoever carries such a file to another host uses
-a tool that renames, as rsync and mv do, and none that overwrites, as cp and scp do.
+a tool that renames, as rsync and mv do, and none that overwrites, as cp and scp do. What was in place before is NAME.former.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def write(path: Path, entries: Entries, *, kind: str, source: str, now: float) -
             number_seal.seal(new)
             _compare(new, entries, about)
             _as_before(new, place)
+            _keep(place)
             new.replace(place)
             _sync(place.parent)
     except (OSError, lmdb.Error, ValueError) as error:
@@ -142,6 +143,17 @@ def _as_before(new: Path, place: Path) -> None:
     new.chmod(stat.S_IMODE(before.st_mode))
     with suppress(PermissionError):  # who may not give files away leaves it his own
         os.chown(new, before.st_uid, before.st_gid)
+
+
+def _keep(place: Path) -> None:
+    """The former list stays as NAME.former: to go back to, and so that no call waits until the last process that had it mapped
+    has given its pages back, which takes 20 ms for a million numbers.
+    """
+    former = place.with_name(f"{place.name}.former")
+    with suppress(OSError):  # a file system without hard links has no former list
+        if place.exists():
+            former.unlink(missing_ok=True)
+            former.hardlink_to(place)
 
 
 def _sync(directory: Path) -> None:

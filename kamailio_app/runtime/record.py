@@ -133,5 +133,9 @@ _PLAIN: Final = 2048  # a frame of more characters has a field that is too long
 
 def _cleaned(time: float, texts: tuple[str, ...]) -> str:
     """The frame of a call with a field that no frame can hold."""
-    fields = [_NOT_IN_A_FIELD.sub("?", text[:MAX_FIELD]) for text in texts]
-    return f"{BEGIN}{time:.3f}{SEPARATOR}{SEPARATOR.join(fields)}{END}"
+    return f"{BEGIN}{time:.3f}{SEPARATOR}{SEPARATOR.join(map(clean, texts))}{END}"
+
+
+def clean(text: str) -> str:
+    """As it is recorded if it does not fit into a frame as it is."""
+    return _NOT_IN_A_FIELD.sub("?", text[:MAX_FIELD])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import sqlite3
 import time
 from calendar import timegm
 from collections.abc import Iterator
@@ -143,6 +144,18 @@ class Segment:
             index.add(lines, ends)
             self._covered = ends
         return True
+
+    def recall_index(self) -> None:
+        """To be called before anything is added: an index of lines that were lost with the machine's power would be taken for
+        one of those that come in their place.
+        """
+        if not self._index_path.exists():
+            return
+        try:
+            with Index(self._index_path, writes=True) as index:
+                self._covered = index.covered(self.length)
+        except sqlite3.Error:
+            self.forget_index()
 
     def forget_index(self) -> None:
         """It is damaged: made again by `index`."""

@@ -67,29 +67,32 @@ class Recorder:
         self._ring.close()
 
     def _run(self) -> None:
+        others = True
         while True:
             with self._lock:
                 rules = self._rules
-                if not rules.calls or self._over():
+                if not others or not rules.calls:
                     self._thread = None
                     return
             recording = Recording(self._ring, rules, self._say, self._clock)
             try:
-                self._record(recording, rules)
+                others = self._record(recording, rules)
             finally:
                 with suppress(OSError):
                     recording.close()
 
-    def _record(self, recording: Recording, rules: RecordRules) -> None:
-        """Until there is nothing more to write, or other rules to do it by."""
+    def _record(self, recording: Recording, rules: RecordRules) -> bool:
+        """Until there are other rules to do it by: True; or nothing will be written any more."""
         while True:
             self._wake.clear()
             gone = self._gone is not None and self._gone()  # before the turn: nobody wrote after it
             more, good = self._turn(recording)
             if more:
                 continue
-            if self._rules != rules or self._over() or (gone and good and recording.complete):
-                return
+            if self._over() or (gone and good and recording.complete):
+                return False
+            if self._rules != rules:
+                return True
             self._wake.wait(EVERY if good else _PAUSE)
 
     def _over(self) -> bool:

@@ -35,7 +35,7 @@ class Recording:
         self._store = Store(rules.directory, rules.days, rules.megabytes << 20)
         self._number = store_number(rules.directory)
         self.complete = False  # all that was in memory is written
-        self._mine = self._wrote_last = False
+        self._mine = False
         self._segment: Segment | None = None
         self._to_index: deque[Place] = deque()
         self._index_said = self._retain_said = False
@@ -83,8 +83,9 @@ class Recording:
                 self._other_said = True
                 self._say("err", f"record: another recorder writes to {self._rules.directory}; calls wait in memory")
             return False
-        # What somebody else wrote there meanwhile is not ours to cut
-        self._wrote_last = former == self._ring.identity
+        if former != self._ring.identity:
+            # What somebody else wrote there meanwhile is not ours to cut
+            self._ring.commit(self._ring.mark._replace(store=0))
         self._to_index = deque(places(self._rules.directory))
         return True
 
@@ -135,16 +136,15 @@ class Recording:
     def _resume(self) -> None:
         """After a recorder that was killed, or trouble: what it wrote and did not commit is still in memory."""
         mark = self._ring.mark
-        if self._segment is not None:
+        if self._segment is not None or mark.store != self._number:
             return
-        if self._wrote_last and mark.store == self._number:
-            self._segment = Segment(self._rules.directory, mark.place)
-            try:
-                self._segment.cut(mark.length)
-            except OSError:
-                self._give_up()
-                raise
-        self._wrote_last = True
+        self._segment = Segment(self._rules.directory, mark.place)
+        try:
+            self._segment.cut(mark.length)
+            self._segment.recall_index()
+        except OSError:
+            self._give_up()
+            raise
 
     def _give_up(self) -> None:
         """Leave no half line behind, if the disk allows it; `_resume` does it again."""
@@ -168,6 +168,7 @@ class Recording:
         segment = Segment(self._rules.directory, place)
         try:
             torn = segment.cut()
+            segment.recall_index()
         except OSError:
             segment.close()
             raise

@@ -27,7 +27,6 @@ from kamailio_app.sti_as import SignedCall, Signer, SigningRules, Wanted
 from kamailio_app.tn import NumberPlan, canonical_tn
 
 _ATTESTATIONS: Final[Mapping[str, Attestation]] = {level.value: level for level in Attestation}
-_SOURCE: Final = frozenset({"source", "port", "transport", "tls_peer"})
 _NUMBERS: Final = frozenset({"caller", "called", "caller_in", "do_not_originate"})
 _MAX_LISTED: Final = 10  # numbers that the script names in one go
 
@@ -62,6 +61,7 @@ class Decided(NamedTuple):
     rules: SigningRules
     trunk: Trunk | None = None
     customer: Customer | None = None
+    parties: tuple[Party | None, Party | None] | None = None  # caller and called, if the policy asked for them
 
     @property
     def further(self) -> bool:
@@ -102,8 +102,8 @@ class Signing:
         self._unconditional: dict[str, Decided] = {}
         self._asks_numbers = not uses.isdisjoint(_NUMBERS)
         self.asks = bool(uses)
-        self.asks_source = not uses.isdisjoint(_SOURCE)
-        self.asks_tls_peer = "tls_peer" in uses
+        self.asks_source, self.asks_port = "source" in uses, "port" in uses
+        self.asks_transport, self.asks_tls_peer = not uses.isdisjoint(("transport", "tls_peer")), "tls_peer" in uses
         self.asks_trunk, self.asks_customer = "trunk" in uses, "customer" in uses
         self._asks_emergency, self._asks_identity = "emergency" in uses, "identity" in uses
         # How numbers are dialled on a trunk is made once
@@ -133,10 +133,10 @@ class Signing:
             if trunk is not None:
                 trunk_name, rules = trunk.name, self._rules[trunk.name]
                 customer = customer or trunk.customer
-        caller = called = ""
+        caller, called, parties = "", "", None
         if self._asks_numbers:
-            caller = _number(sip.caller(request, rules.orig_source, rules.plan))
-            called = _number(sip.called(request, rules.dest_source, rules.plan))
+            parties = sip.caller(request, rules.orig_source, rules.plan), sip.called(request, rules.dest_source, rules.plan)
+            caller, called = map(_number, parties)
         identity = self._asks_identity and sti_as.carries_shaken(request)
         emergency = self._asks_emergency and is_emergency(request, self.settings.emergency, rules.plan)
         call = Call(caller, called, trunk_name, customer, source, port, transport, tls_peer, identity, emergency, attest)
@@ -148,7 +148,7 @@ class Signing:
         decision = policy.conclude(candidates, caller_in=owned, do_not_originate=never_calls)
         decision = policy.settle(decision, trunk_name, customer)
         level = decision.attest or self._level(attest)
-        return Decided(decision, call, level, rules, trunk, policy.customers.get(customer))
+        return Decided(decision, call, level, rules, trunk, policy.customers.get(customer), parties)
 
     def _decided(self, attest: str) -> Decided:
         """Where the policy has no conditions, all calls are alike."""
@@ -179,7 +179,7 @@ class Signing:
         if decided.further or (request.identity and (decision.identity != "pass" or decision.drop_malformed)):
             wanted = _wanted(request, decided, further)
             return sti_as.sign_all(request, wanted, signer, decided.rules, now=now, origid=origid), signer
-        signed = sti_as.sign(request, decided.level, signer, decided.rules, now=now, origid=origid)
+        signed = sti_as.sign(request, decided.level, signer, decided.rules, now=now, origid=origid, parties=decided.parties)
         return SignedCall((signed.identity,), signed.date, signed.claims), signer
 
     def signer(self, certificate: str = "", spc: str = "") -> Signer:

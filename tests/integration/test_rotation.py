@@ -218,7 +218,7 @@ def test_rotation_under_load_fails_no_verification(network: Network, line: Line,
     assert {call.pair for call in calls if call.iat < switch} == {first, second}
     assert {call.pair for call in calls if switch <= call.iat < begins} == {third}
     assert {call.pair for call in calls if call.iat >= begins} == {fourth}
-    assert sorted(network.repository.asked) == sorted(f"/{name}.pem" for name in (first, second, third, fourth))
+    assert {*network.repository.asked} == {f"/{name}.pem" for name in (first, second, third, fourth)}
     assert "refused" not in line.signing.log()
     print(f"{len(calls)} calls: " + ", ".join(f"{line.signed_by(name)} by {name}" for name in (first, second, third, fourth)))
 

@@ -208,6 +208,8 @@ def test_theirs_stays_where_ours_cannot_be_made() -> None:
         signs(wants(identity="replace"), identity=(THEIRS,), from_uri="sip:alice@gw")
     made = signs(wants(identity="replace", drop_malformed=True), identity=(THEIRS, GARBAGE), from_uri="sip:alice@gw")
     assert (made.identities, made.keep, tokens(made)) == ((), (THEIRS,), ["orig_missing"])
+    assert made.error is made.refused[0]
+    assert signs(wants(call_reason="x", mky="a=fingerprint:")).error is None
 
 
 @pytest.mark.parametrize(
@@ -329,6 +331,13 @@ def test_request_uri_of_another_number_is_a_diversion_where_nobody_is_named() ->
 @pytest.mark.parametrize("target", ["sip:bob@10.0.0.1:5070", "", uri(DEST), "sip:+1-215-555-0131@elsewhere"])
 def test_nobody_diverted_what_goes_to_the_called_number_or_its_device(target: str) -> None:
     made = signs(wants(div=True), request_uri=target)
+    assert (types(made), made.refused) == (["shaken"], ())
+    made = signs(wants(div=True, call_reason="x"), request_uri=target)
+    assert (types(made), made.refused) == (["shaken", "rcd"], ())
+
+
+def test_call_that_comes_back_to_the_called_number_is_not_diverted() -> None:
+    made = signs(wants(div=True, diversions=(tn(DEST), tn(SECOND))), request_uri=uri(DEST))
     assert (types(made), made.refused) == (["shaken"], ())
 
 

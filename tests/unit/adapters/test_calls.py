@@ -36,7 +36,7 @@ class Port:
         self.lines = ""
         self.removed: list[str] = []
         self.says: dict[str, str] = {}
-        self.transport, self.sdp = "udp", ""
+        self.protocol, self.sdp = "udp", ""
         self.reason: tuple[str, ...] = ()
         self.upstream: tuple[str, ...] = ()
         self.replaced: dict[str, list[str]] = {}
@@ -60,9 +60,17 @@ class Port:
         self.asked_for.append(name)
         return self.says.get(name, "")
 
-    def source(self) -> tuple[str, int, str]:
+    def source(self) -> str:
         self.asked_for.append("source")
-        return "192.0.2.9", 5060, self.transport
+        return "192.0.2.9"
+
+    def source_port(self) -> int:
+        self.asked_for.append("port")
+        return 5060
+
+    def transport(self) -> str:
+        self.asked_for.append("transport")
+        return self.protocol
 
     def tls_peer(self) -> str:
         self.asked_for.append("tls_peer")

@@ -171,3 +171,9 @@ def test_where_it_was_signed_to_go_nothing_is_missing(
 def test_nobody_can_tell_who_diverted(signed: tuple[int, ...], steps: tuple[DivClaims, ...], way: tuple[int, ...]) -> None:
     with refused("div_unlinked"):
         missing(signed, steps, *way)
+
+
+def test_first_spelling_of_a_number_is_the_one_that_counts() -> None:
+    back = DivClaims((Party("tn", "+1"),), tn(2), NOW, tn(ORIG))
+    reached = reach([tn(1)], (step(1, 2), back), AS_WRITTEN)
+    assert reached.signed == {tn(1): tn(1), tn(2): tn(2)}

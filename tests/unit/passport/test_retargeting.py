@@ -144,3 +144,15 @@ def test_hostile_fields_cost_little(field: str) -> None:
     began = time.process_time()
     told(*[field] * 100, diversion=(field,) * 100)
     assert time.process_time() - began < 1
+
+
+def test_no_more_is_read_than_any_honest_call_has() -> None:
+    numbers = [f"1215555{number:04}" for number in range(100)]
+    later = tuple(f"<{uri(number)}>" for number in numbers)
+    # The topmost are those who diverted last
+    assert told(diversion=later)[-1] == numbers[0]
+    assert told(diversion=later)[0] == numbers[9]
+    assert told(diversion=(*["x"] * 32, f"<{uri(A)}>")) == []
+    assert told(diversion=(f"<{uri(A)}>", f"<{uri(B)}>" + " " * 8192)) == [A]
+    assert told(f"<{uri(A)}>;index=1", f"<{uri(B)}>;index=1.1;mp=1" + " " * 8192) == [A]
+    assert told(",".join(f"<{uri(number)}>;index={place}" for place, number in enumerate(numbers, 1))) == [numbers[63]]

@@ -84,6 +84,12 @@ def test_next_pair_of_the_provider_follows_if_it_signs_by_then() -> None:
     assert [each.follows for each in ending(choices(ONE, follower, two=ENDS + 1), ENDS - 5 * DAY)] == [""]
 
 
+def test_each_provider_has_its_own_that_follows() -> None:
+    follower = pair("two", begins=ENDS - DAY, ends=ENDS + 90 * DAY)
+    found = choices(ONE, follower, pair("other", "5678", ends=ENDS + 90 * DAY))
+    assert [(each.name, each.follows) for each in ending(found, ENDS - DAY)] == [("one", "two")]
+
+
 def test_pair_of_another_provider_does_not_follow() -> None:
     found = choices(ONE, pair("other", "5678", ends=ENDS + 90 * DAY))
     assert [(each.name, each.follows) for each in ending(found, ENDS - DAY)] == [("one", "")]

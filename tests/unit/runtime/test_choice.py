@@ -102,6 +102,15 @@ def test_pair_that_is_named_does_not_wait() -> None:
     assert choices(OLD, NEW, new=NOW + DAY).choose(NOW, "new") is NEW
 
 
+def test_answer_of_a_named_pair_changes_when_it_becomes_valid_and_when_it_ends() -> None:
+    found = choices(NEXT, next=NOW + 3 * DAY)
+    with refused("certificate_not_yet_valid"):
+        found.choose(NOW + DAY - 1, "next")
+    assert found.choose(NOW + DAY, "next") is NEXT
+    with refused("certificate_expired"):
+        found.choose(NOW + 8 * DAY, "next")
+
+
 def test_schedule_of_a_pair_that_is_not_there_changes_nothing() -> None:
     assert choices(OLD, nobody=NOW).choose(NOW) is OLD
 

@@ -38,8 +38,9 @@ def names(path: Path) -> list[str]:
 def test_what_is_written_is_said(path: Path) -> None:
     about = inventory(path, ("a", "100-199"), ("b", "150"), ("a", "911"))
     assert (about.entries, about.segments, about.customers, about.shared) == (3, 4, 2, 1)
-    assert do_not_originate(path, "911", "911").customers == 0
     assert names(path) == ["numbers.mdb"]
+    assert do_not_originate(path, "911", "911").customers == 0
+    assert names(path) == ["numbers.mdb", "numbers.mdb.former"]
 
 
 def test_former_file_is_replaced_not_written(path: Path) -> None:
@@ -49,7 +50,29 @@ def test_former_file_is_replaced_not_written(path: Path) -> None:
         inventory(path, ("b", "911"))
         former.seek(0)
         assert former.read() == before
-        assert os.fstat(former.fileno()).st_nlink == 0
+
+
+def test_former_list_can_be_put_back(path: Path) -> None:
+    kept = path.with_name("numbers.mdb.former")
+    for customer in "abc":
+        inventory(path, (customer, "911"))
+    assert Numbers(kept).owners("911") == ("b",)
+    with closing(Numbers(path)) as numbers:
+        numbers.refresh(0.0)
+        kept.replace(path)
+        numbers.refresh(1.0)
+        assert numbers.owners("911") == ("b",)
+
+
+def test_file_system_without_hard_links_has_no_former_list(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_names: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    for customer in "ab":
+        inventory(path, (customer, "911"))
+    assert Numbers(path).owners("911") == ("b",)
+    assert names(path) == ["numbers.mdb"]
 
 
 def test_symbolic_link_stays_one(path: Path) -> None:
