@@ -315,7 +315,12 @@ FAILURES: Final[dict[str, Failure]] = {
     # Signing policy, number inventory and call record
     "policy_malformed": Failure(PolicyRefused, "decision 51", "The signing policy cannot be used.", _POLICY),
     "inventory_unreadable": Failure(PolicyRefused, "decision 52", "The number inventory cannot be read.", _INVENTORY),
-    "inventory_malformed": Failure(PolicyRefused, "decision 52", "The numbers to import are malformed.", _INVENTORY),
+    "inventory_malformed": Failure(
+        PolicyRefused,
+        "decision 52",
+        "The numbers to import are malformed.",
+        "Mend these lines, or leave them out with `--skip-bad`. The former list stays in use.",
+    ),
     "record_unreadable": Failure(
         PolicyRefused, "decision 53", "The call record cannot be read.", "Compare `record_dir` with where you look."
     ),

@@ -68,6 +68,7 @@ _TASK: Final = "$async(data)"
 _REASON: Final = "$avp(stir_reason)"
 _LONGER: Final = 5
 _LONG_LINE: Final = 8192  # characters: a traceback says what happened in its end
+_LOOK_EVERY: Final = 60  # seconds
 _LISTEN: Final = 1.0  # seconds that the keeper waits for the fetch process at a time
 # Script variables outlive their call: after an error they must not speak of an earlier one
 _INTERNAL_ERROR: Final[Mapping[str, str | int]] = {**NOT_VERIFIED, **NOTHING_MORE, "token": "internal_error"}
@@ -331,6 +332,7 @@ class Stirshaken:
         self._fetched = ""
         self._keeper: Keeper | None = None
         self._told = ""
+        self._looked = 0
 
     def _arrange(self) -> None:
         settings = self.service.settings
@@ -439,6 +441,7 @@ class Stirshaken:
             self._keeper = Keeper(self.service.orders, self._say)
         if self.service.generation_now != self._told:
             self._tell(self._keeper)
+        self._look_at_certificates()
         for answer in self._keeper.answers(_LISTEN):
             try:
                 self._take(answer)
@@ -446,6 +449,15 @@ class Stirshaken:
                 # The others are calls that wait. After an upgrade it may be a newer program than we are
                 self._say("err", f"answer of the fetch process refused: {error!r}")
         return 1
+
+    def _look_at_certificates(self) -> None:
+        """Once a minute: which of them end soon."""
+        now = int(self.service.now())
+        if 0 <= now - self._looked < _LOOK_EVERY:
+            return
+        self._looked = now
+        for ending in self.service.signing.ending():
+            self._say("info" if ending.follows else "warn", str(ending))
 
     def _tell(self, keeper: Keeper) -> None:
         """Not while another process is reloading: its number is out already, its settings are not."""

@@ -63,7 +63,8 @@ def import_(
 
     A line is customer,number, and number alone in a do-not-originate list; a header line may name the columns customer and
     number in any order, among others. A number is 12155551212, 1215* (all that begin so) or 12155550000-12155559999. Servers
-    take the new list within a second, without a reload. The database's password comes from PGPASSWORD or ~/.pgpass.
+    take the new list within a second, without a reload; the former one stays beside it as NAME.former, and renamed back it is
+    in use again. The database's password comes from PGPASSWORD or ~/.pgpass.
     """
     if (file is None) == (url is None):
         raise click.UsageError("Name a FILE (or -), or a database with --from.")

@@ -118,6 +118,9 @@ def _alike(some: Sequence[str], others: Sequence[str]) -> bool:
 def _unreachable(policy: Policy) -> Iterator[str]:
     """A rule behind one that takes all its calls. Several that take them together are not found."""
     for position, rule in enumerate(policy.rules[:-1]):
+        if not all(rule.asks.values()):
+            yield f"rule {rule.name} never decides: an emergency call is never rejected"
+            continue
         # Only a rule that takes one of its calls can take them all: of thousands of rules few are left to compare
         before = policy.taking(_one_call(rule)) & ((1 << position) - 1)
         while before:
@@ -130,7 +133,7 @@ def _unreachable(policy: Policy) -> Iterator[str]:
 
 def _one_call(rule: Rule) -> dict[str, Any]:
     """What a call is like that meets the rule's conditions; all else is open."""
-    return {name: _one_value(name, values[0]) for name, values in rule.asks.items() if values}
+    return {name: _one_value(name, values[0]) for name, values in rule.asks.items()}
 
 
 def _one_value(name: str, wanted: Any) -> Any:

@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -92,11 +92,10 @@ def _alone(new: Path) -> Iterator[None]:
         if not _locked(descriptor, new):
             raise OSError("another import writes it just now")
         os.ftruncate(descriptor, 0)
-        try:
+        with ExitStack() as undo:
+            undo.callback(new.unlink, missing_ok=True)
             yield
-        except BaseException:
-            new.unlink()
-            raise
+            undo.pop_all()
     finally:
         os.close(descriptor)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -66,16 +67,15 @@ class _File:
         self._environment = lmdb.open(
             os.fspath(path), map_size=signature.size, subdir=False, readonly=True, create=False, lock=False
         )
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             pages, octets = self._environment.info()["last_pgno"] + 1, self._environment.stat()["psize"]
             if pages * octets + number_seal.SIZE > signature.size:
                 raise ValueError("it is damaged")
             # The file never changes, so one look at it lasts as long as it is open
             self.transaction = self._environment.begin()
             self.about = About(**json.loads(self.transaction.get(ABOUT, b"")))
-        except BaseException:
-            self.close()
-            raise
+            undo.pop_all()
 
     def close(self) -> None:
         self._environment.close()

@@ -123,8 +123,6 @@ def _rule(name: str, values: dict[str, Any], defaults: dict[str, Any]) -> Rule:
     if "reject" not in outcome:
         return Rule(Decision(name, "pass"), conditions)
     code, phrase = _answer(where, "reject", outcome["reject"])
-    if conditions.get("emergency") == (True,):
-        _refuse(where, "reject: an emergency call is never rejected")
     return Rule(Decision(name, "reject", code=code, phrase=phrase), conditions)
 
 

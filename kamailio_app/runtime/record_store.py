@@ -23,6 +23,7 @@ from kamailio_app.runtime.record_line import DAY
 
 _NAME: Final = re.compile(r"calls-(\d{4}-\d\d-\d\d)(?:\.([1-9]\d{0,5}))?\.jsonl", re.ASCII)
 _LOCK: Final = "lock"
+_IDENTITY: Final = 16
 _MAX_FILE: Final = 1 << 30
 _MIN_FILE: Final = 1 << 20
 _PARTS: Final = 8  # of what the record may take of the disk: a file is at most one
@@ -176,23 +177,29 @@ class Store:
         self._largest = max(_MIN_FILE, min(_MAX_FILE, limit // _PARTS))
         self._lock = -1
 
-    def acquire(self, identity: bytes) -> tuple[bool, bytes]:
-        """True if nobody else writes here now; then with the identity of who wrote here last. Errors: OSError."""
+    def acquire(self) -> bool:
+        """True if nobody else writes here now, and nobody else will until `release`. Errors: OSError."""
         self.directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         lock = os.open(self.directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            former = os.pread(lock, len(identity), 0)
-            if former != identity:
-                os.pwrite(lock, identity, 0)
         except BlockingIOError:
             os.close(lock)
-            return False, b""
+            return False
         except OSError:
             os.close(lock)
             raise
         self._lock = lock
-        return True, former
+        return True
+
+    @property
+    def last_writer(self) -> bytes:
+        """The identity of whoever said last that it writes here; empty if nobody did."""
+        return os.pread(self._lock, _IDENTITY, 0)
+
+    @last_writer.setter
+    def last_writer(self, identity: bytes) -> None:
+        os.pwrite(self._lock, identity, 0)
 
     def release(self) -> None:
         if self._lock >= 0:

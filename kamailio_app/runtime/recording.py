@@ -77,15 +77,16 @@ class Recording:
         """One recorder at a time: that of a server which was just ended may still have something to write."""
         if self._mine:
             return True
-        self._mine, former = self._store.acquire(self._ring.identity)
+        self._mine = self._store.acquire()
         if not self._mine:
             if not self._other_said and time.monotonic() - self._asked > _PATIENCE:
                 self._other_said = True
                 self._say("err", f"record: another recorder writes to {self._rules.directory}; calls wait in memory")
             return False
-        if former != self._ring.identity:
-            # What somebody else wrote there meanwhile is not ours to cut
+        if self._store.last_writer != self._ring.identity:
+            # What somebody else wrote there meanwhile is not ours to cut: forget first, then sign
             self._ring.commit(self._ring.mark._replace(store=0))
+            self._store.last_writer = self._ring.identity
         self._to_index = deque(places(self._rules.directory))
         return True
 

@@ -92,6 +92,11 @@ class Service:
                 self.trust.write(trust)
             self._look_at_trust(0)
 
+    def close(self) -> None:
+        """Let go of what is shared with other processes."""
+        self.orders.close()
+        self.record.close()
+
     # --- Configuration ------------------------------------------------------------------------------------------
 
     def reload(self) -> None:

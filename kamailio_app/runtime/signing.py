@@ -18,6 +18,8 @@ from kamailio_app.passport.rcd import RichCallData
 from kamailio_app.policy.attestation import Call, CallerIn, Customer, Decision, Trunk, caller_in
 from kamailio_app.policy.emergency import is_emergency
 from kamailio_app.policy.rules import DEFAULT, Policy
+from kamailio_app.runtime.certificate_list import wanted
+from kamailio_app.runtime.certificates import Ending, EndWatch
 from kamailio_app.runtime.choice import Choices
 from kamailio_app.runtime.keystore import NOTHING, Loaded
 from kamailio_app.runtime.numbers import Numbers
@@ -83,6 +85,7 @@ class Signing:
         self._clock = clock
         self._second = 0
         self._choices = Choices({})
+        self._watch = EndWatch()
         self.keys: Loaded = NOTHING
         self.policy = DEFAULT
         self.troubles: tuple[StirError, ...] = ()  # what is wrong with the lists of numbers; the same object until it changes
@@ -185,6 +188,11 @@ class Signing:
     def signer(self, certificate: str = "", spc: str = "") -> Signer:
         """The pair that signs now. Errors: those of `Choices.choose`."""
         return self._choices.choose(self._clock(), certificate, spc)
+
+    def ending(self) -> list[Ending]:
+        """The certificates that end soon, each of which is said at its marks. For one process, now and then."""
+        asked = wanted(self.settings.sign_from, self.policy).questions
+        return self._watch.due(self._choices, self._clock(), {certificate for certificate, _ in asked if certificate})
 
     def _tick(self) -> None:
         """Once a second: other numbers may have been imported."""

@@ -25,7 +25,6 @@ from tests.machine import in_short
 
 FIRST: Final = 12_000_000_000
 APART: Final = 7
-LOOKS: Final = 100_000
 ROUNDS: Final = 5
 
 
@@ -81,14 +80,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--numbers", type=int, default=1_000_000)
     parser.add_argument("--customers", type=int, default=1000)
+    parser.add_argument("--looks", type=int, default=100_000, help="numbers that are looked up in a round")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="stir-numbers-") as directory:
         source, place = Path(directory) / "numbers.csv", Path(directory) / "numbers.mdb"
         write_csv(source, options.numbers, options.customers, 1)
         seconds, megabytes = imported(source, place)
         dice = random.Random(2)
-        there = [str(FIRST + APART * dice.randrange(options.numbers)) for _ in range(LOOKS)]
-        beside = [str(FIRST + APART * dice.randrange(options.numbers) + 3) for _ in range(LOOKS)]
+        there = [str(FIRST + APART * dice.randrange(options.numbers)) for _ in range(options.looks)]
+        beside = [str(FIRST + APART * dice.randrange(options.numbers) + 3) for _ in range(options.looks)]
         before = own_megabytes()
         numbers = Numbers(place)
         began = time.perf_counter()
@@ -100,8 +100,8 @@ def main() -> int:
             "owners of a number": microseconds(numbers.owners, there),
             "owners of a number that nobody has": microseconds(numbers.owners, beside),
             "does the list hold a number": microseconds(numbers.holds, there),
-            "one number again and again": microseconds(numbers.owners, there[:1] * LOOKS),
-            "text that is no number": microseconds(numbers.owners, ["anonymous"] * LOOKS),
+            "one number again and again": microseconds(numbers.owners, there[:1] * options.looks),
+            "text that is no number": microseconds(numbers.owners, ["anonymous"] * options.looks),
             "refresh, nothing to do": microseconds(lambda _number: numbers.refresh(0.5), there),
         }
         own = own_megabytes() - before

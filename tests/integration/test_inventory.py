@@ -206,3 +206,11 @@ def test_import_that_is_killed_leaves_the_former_list(place: Path, tmp_path: Pat
     write(place, 2)
     assert Numbers(place).owners("12155551212") == ("g2",)
     assert not new.exists()
+
+
+def test_bench_prints_its_figures() -> None:
+    command = [sys.executable, "-m", "tests.bench.inventory", "--numbers", "2000", "--looks", "500"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    rows = dict(line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("|"))
+    assert float(rows["import, seconds"]) > 0
+    assert float(rows["owners of a number, us"]) > 0

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from kamailio_app.errors import PolicyRefused
 from kamailio_app.policy.attestation import Call, CallerIn, Customer, Decision, Trunk
+from kamailio_app.policy.checks import _takes_all as takes_all
 from kamailio_app.policy.checks import problems
 from kamailio_app.policy.rules import DEFAULT_RULE, Policy, Rule
 from kamailio_app.runtime.policy_file import parse
@@ -164,6 +165,17 @@ def test_rule_that_is_said_never_to_decide_never_does(rules: list[Rule], calls: 
     idle = {problem.split()[1] for problem in problems(policy)}
     for call, caller_in, never in itertools.product(calls, ANSWERS, BOTH):
         assert policy.conclude(policy.examine(call), caller_in=caller_in, do_not_originate=never).rule not in idle
+
+
+@PROPERTY
+@given(rules=rule_lists())
+def test_every_rule_behind_one_that_takes_all_its_calls_is_found(rules: list[Rule]) -> None:
+    policy = Policy(rules)
+    idle = [problem for problem in problems(policy) if "never decides" in problem]
+    pairs = [(rule, earlier) for position, rule in enumerate(rules) for earlier in rules[:position]]
+    assert {problem.split()[1] for problem in idle} == {
+        rule.name for rule, before in pairs if takes_all(before.asks, rule.asks)
+    }
 
 
 @PROPERTY

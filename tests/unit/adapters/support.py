@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,8 @@ class World:
         monkeypatch.setattr(kamailio, "Service", partial(Service, clock=self.clock, sleep=self._sleep, orders=orders))
         monkeypatch.setattr(kamailio, "Keeper", lambda _orders, _log: self.keeper)
         monkeypatch.setattr(kamailio, "Parking", partial(Parking, clock=self.clock))
+        # The certificates of the tests end in a month, which would be said
+        monkeypatch.setattr(kamailio, "_LOOK_EVERY", 1 << 40)
         monkeypatch.setenv(kamailio.SETTINGS_VARIABLE, str(self.path))
 
     def settings(self, **sections: Mapping[str, Any]) -> None:
@@ -68,6 +71,7 @@ class World:
         if sections:
             self.settings(**sections)
         stir = Stirshaken(self.path)
+        weakref.finalize(stir, stir.service.record.close)
         assert stir.child_init(1) == 0
         self.started = stir.service
         return stir
@@ -75,6 +79,7 @@ class World:
     def process(self, first: Stirshaken) -> Stirshaken:
         """Another process of the same Kamailio: forked before anything was reloaded."""
         stir = Stirshaken(self.path)
+        weakref.finalize(stir, stir.service.record.close)
         stir.service.accepted, stir.service.trust = first.service.accepted, first.service.trust
         stir.port._secret = first.port._secret
         return stir

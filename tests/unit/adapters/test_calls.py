@@ -182,7 +182,7 @@ class Desk:
 def _closed() -> Iterator[None]:
     yield
     while OPEN:
-        OPEN.pop().orders.close()
+        OPEN.pop().close()
 
 
 @pytest.fixture

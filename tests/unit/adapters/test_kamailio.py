@@ -1268,6 +1268,15 @@ def test_answer_that_is_not_understood_does_not_cost_the_others(world: World, an
     assert act(stir, "stir_resume") == 1
 
 
+def test_certificate_that_ends_soon_is_said_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kamailio, "_LOOK_EVERY", 60)
+    stir = world.start()
+    world.keep(stir)
+    world.clock.now += 61
+    world.keep(stir)
+    assert world.ksr.log_text("warn").count("certificate sp1234 of 1234 ends in 30 days") == 1
+
+
 def test_answer_of_a_kind_that_came_later_is_left_alone(world: World) -> None:
     stir = world.start()
     world.keeper.more = [{"kind": "of a newer program"}, {"kind": "credentials", "urls": "", "credentials": {OTHER: "x"}}]

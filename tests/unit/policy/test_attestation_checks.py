@@ -156,6 +156,8 @@ def test_trunks_are_told_apart(one: dict[str, Any], other: dict[str, Any], alike
         ({"caller": "10-29"}, {"caller": "150"}, False),
         ({"caller": "10"}, {"caller": "11"}, False),
         ({"caller": "*"}, {"caller": "anonymous"}, False),
+        ({"caller": "*"}, {"caller": ("12", "anonymous")}, False),
+        ({"caller": ("*", "anonymous")}, {"caller": ("anonymous", "12")}, True),
         ({"caller": "anonymous"}, {"caller": "*"}, False),
         ({"called": "*"}, {"called": "911"}, True),
         ({"asked": ("A", "B")}, {"asked": "C"}, False),
@@ -170,6 +172,11 @@ def test_rule_behind_one_that_takes_all_its_calls_is_found(
 
 def test_one_rule_is_blamed_only() -> None:
     assert len(found(rule("a"), rule("b"), rule("c"))) == 2
+
+
+def test_rule_that_would_reject_emergency_calls_only_is_found() -> None:
+    assert found(rejecting("a", emergency=True)) == ["rule a never decides: an emergency call is never rejected"]
+    assert found(rejecting("a", emergency=(True, False))) == []
 
 
 def test_emergency_calls_are_left_by_a_rule_that_rejects() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kamailio_app.runtime.record import Record, RecordRules
+from kamailio_app.runtime.record_store import places
 
 NOON = 1_796_126_400.0  # 2026-12-01T12:00:00Z
 TODAY = "calls-2026-12-01.jsonl"
@@ -45,8 +46,8 @@ def rules(directory: Path, **other: Any) -> RecordRules:
 def calls(directory: Path) -> list[dict[str, Any]]:
     """All lines of all files, the oldest file first. Errors: ValueError if one is not whole."""
     found = []
-    for file in sorted(directory.glob("*.jsonl")):
-        text = file.read_text()
+    for place in places(directory):
+        text = place.file(directory).read_text()
         assert not text or text.endswith("\n")
         found += [json.loads(line) for line in text.splitlines()]
     return found

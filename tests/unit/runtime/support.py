@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -277,6 +278,7 @@ class Host:
         orders = cast("Any", self.post)
         path = self.directory / "stirshaken.toml"
         service = Service(path, self.table, clock=self.clock, sleep=self._sleep, orders=orders)
+        weakref.finalize(service, service.record.close)
         if self.first is None:
             self.first = service
         else:

@@ -635,6 +635,6 @@ def test_the_program_itself_answers_and_ends(tmp_path: Path) -> None:
         process = keeper._process
     finally:
         keeper.close()
-        service.orders.close()
+        service.close()
     assert process is not None
     assert process.returncode == 0

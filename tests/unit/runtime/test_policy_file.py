@@ -197,7 +197,6 @@ def test_codes_that_need_no_phrase_have_one() -> None:
         ("sign = true\nreject = 403", "sign: says nothing"),
         ("reject = 403\ndiv = true", "div: says nothing"),
         ('sign = false\nunsigned = "pass"', "unsigned: says nothing"),
-        ("emergency = true\nreject = 403", "reject: an emergency call is never rejected"),
         ('atest = "A"', "'atest' is unknown; did you mean attest?"),
         ("qqqq = 1", "'qqqq' is unknown"),
         ('trunk = "nowhere"', "trunk: there is no [trunk.nowhere]"),
@@ -248,6 +247,10 @@ def test_rule_that_is_refused_says_why(text: str, reason: str) -> None:
         ("[trunk.a]\nnational_number_length = 99", "[trunk.a]: national_number_length lies between"),
         ('country = "us"\n[customer.a]\nspc = "12345"', "[customer.a]: spc: 12345 is none of us"),
         ('country = "fr"\n[defaults]\nspc = "1234"', "rule default: spc: 1234 is none of fr"),
+        (
+            '[[rule]]\nname = "a"\nemergency = [true, true]\nreject = 403',
+            "rule a never decides: an emergency call is never rejected",
+        ),
         (
             '[customer.a]\nspc = "1234"\n[[rule]]\nname = "r"\ncustomer = "a"\nspc = "5678"',
             "rule r signs calls of [customer.a] with another provider's certificate",
