@@ -299,7 +299,7 @@ FAILURES: Final[dict[str, Failure]] = {
     ),
     "certificate_ambiguous": Failure(
         NotSigned,
-        "FCC 24-120",
+        "decision 54",
         "There are certificates of several providers, and nothing says whose call this is.",
         "Name `certificate` or `spc` in the signing policy's rule or customer.",
     ),
@@ -334,7 +334,7 @@ FAILURES: Final[dict[str, Failure]] = {
     "key_curve_unsupported": Failure(KeyPairRefused, "RFC 8225 4", "The private key is not on P-256.", _FILE),
     "key_shared": Failure(
         KeyPairRefused,
-        "FCC 24-120",
+        "decision 54",
         "One private key in the certificates of several providers.",
         "Each provider has a key of its own: make one and have it certified.",
     ),

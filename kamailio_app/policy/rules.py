@@ -169,9 +169,8 @@ class Policy:
         return self._emergency | (self._looks[name](value) if name in self._looks else self._start)
 
     def _open(self, candidates: int) -> int:
-        """The candidates in front of the first one that nothing is looked up for."""
-        certain = candidates & self._certain
-        return candidates & ((certain & -certain) - 1)
+        """Of the candidates that something is looked up for: those in front of the first one that nothing is."""
+        return candidates & ((candidates & self._certain) - 1)
 
     def _used_by_lists(self) -> set[str]:
         """The inventory says whose number it is: then it has to be known whose call it is."""

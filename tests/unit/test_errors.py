@@ -20,6 +20,7 @@ from kamailio_app.errors import (
     InvalidIdentityHeader,
     KeyPairRefused,
     NotSigned,
+    PolicyRefused,
     SettingsRefused,
     StaleDate,
     StirError,
@@ -115,6 +116,7 @@ def test_the_table_has_no_other_classes() -> None:
         NotSigned,
         KeyPairRefused,
         TrustRefused,
+        PolicyRefused,
         SettingsRefused,
         InternalError,
     }
