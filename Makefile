@@ -6,6 +6,8 @@
 # make documents cfg/stirshaken.toml and the table of failures, written from the code
 # make bench     CPU per INVITE on the real Kamailio, against its own secsipid module
 # make bench-stall  what calls that wait for a silent repository cost the others; STALL_OPTIONS=--quick
+# make bench-inventory  import and look-up of a million numbers
+# make bench-trace  a traceback among ten million calls; CALLS= for another number
 # make load      calls a second, response times and memory of whole edges, SIPp calling SIPp; make soak, make cold-cache
 # make fuzz      a million mutated Identity headers through verification; COUNT= for another number
 # make container-test SUITE=trixie   demo and test in a fresh Debian (needs Docker)
@@ -15,9 +17,9 @@
 PYTHON := .venv/bin/python
 EDGE := kamailio kamailio-python3-modules python3-venv
 TOOLS := $(EDGE) kamailio-tls-modules kamailio-extra-modules kamailio-utils-modules kamailio-json-modules \
-         kamailio-secsipid-modules secsipidx sip-tester
+         kamailio-secsipid-modules secsipidx sip-tester postgresql
 
-.PHONY: install demo test sipp matrix documents bench bench-stall load soak cold-cache fuzz lint unit integration container-test docker-test tools debian clean
+.PHONY: install demo test sipp matrix documents bench bench-inventory bench-trace bench-stall load soak cold-cache fuzz lint unit integration container-test docker-test tools debian clean
 
 install: PACKAGES := $(EDGE)
 install: debian .venv/.edge
@@ -42,6 +44,13 @@ documents: tools
 
 bench: tools
 	@$(PYTHON) -m tests.bench
+
+bench-inventory: tools
+	@$(PYTHON) -m tests.bench.inventory
+
+CALLS ?= 10000000
+bench-trace: tools
+	@$(PYTHON) -m tests.bench.trace --calls $(CALLS)
 
 bench-stall: tools
 	@$(PYTHON) -m tests.bench.stall $(STALL_OPTIONS)
@@ -83,7 +92,12 @@ docker-test: tools
 tools: PACKAGES := $(TOOLS)
 tools: debian .venv/.tools
 
+# Tests start a PostgreSQL of their own; Debian's package would start another where there is none yet
+CLUSTERS := /etc/postgresql-common/createcluster.d
+
 debian:
+	@case " $(PACKAGES) " in *" postgresql "*) dpkg -s postgresql >/dev/null 2>&1 || { \
+		mkdir -p $(CLUSTERS); echo "create_main_cluster = false" >$(CLUSTERS)/stirshaken.conf; };; esac
 	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
 		echo "installing" $$missing; \

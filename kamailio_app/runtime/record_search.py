@@ -172,5 +172,5 @@ def _line_at(file: int, offset: int) -> bytes:
 
 def _text(seconds: float) -> str:
     """As times stand in the record, to compare with."""
-    whole = int(seconds)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int((seconds - whole) * 1000):03}Z"
+    whole, _, thousandths = f"{seconds:.3f}".partition(".")
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(int(whole)))}.{thousandths}Z"

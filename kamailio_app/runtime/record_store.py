@@ -136,14 +136,17 @@ class Segment:
             return False
         with Index(self._index_path, writes=True) as index:
             covered = self._covered = index.covered(self.length)
-            size = min(self.length - covered, RUN_OCTETS)
-            if size < least:
+            if self.length - covered < least:
                 return False
-            lines = list(whole_lines(self._fd, covered, covered + size))
-            # The last of them may go on behind the run
-            ends = lines[-1][0] + len(lines[-1][1]) + 1 if lines else covered + size
-            index.add(lines, ends)
-            self._covered = ends
+            lines = []
+            ends = covered
+            for offset, line in whole_lines(self._fd, covered, self.length):
+                lines.append((offset, line))
+                ends = offset + len(line) + 1
+                if ends - covered >= RUN_OCTETS:
+                    break
+            index.add(lines, ends if lines else self.length)
+            self._covered = ends if lines else self.length
         return True
 
     def recall_index(self) -> None:

@@ -123,6 +123,6 @@ class Recorder:
         self._lost_looked_at = now
         if (lost := self._ring.lost) > self._lost_said:
             self._say(
-                "err", f"record: {lost - self._lost_said} calls were not recorded: the disk was too slow, or memory short"
+                "err", f"record: {lost - self._lost_said} calls were not recorded: the disk was too slow, or memory was short"
             )
             self._lost_said = lost

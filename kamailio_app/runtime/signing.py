@@ -22,7 +22,7 @@ from kamailio_app.runtime.certificate_list import wanted
 from kamailio_app.runtime.certificates import Ending, EndWatch
 from kamailio_app.runtime.choice import Choices
 from kamailio_app.runtime.keystore import NOTHING, Loaded
-from kamailio_app.runtime.numbers import Numbers
+from kamailio_app.runtime.numbers import DO_NOT_ORIGINATE, INVENTORY, Numbers
 from kamailio_app.runtime.settings import Settings
 from kamailio_app.sip import Party, Request
 from kamailio_app.sti_as import SignedCall, Signer, SigningRules, Wanted
@@ -98,9 +98,9 @@ class Signing:
         self._choices = Choices(keys.signers, settings.sign_from, settings.certificate)
         self._second = 0
         if former is None or former.inventory_file != settings.inventory_file:
-            self._inventory = Numbers(settings.inventory_file)
+            self._inventory = Numbers(settings.inventory_file, INVENTORY)
         if former is None or former.do_not_originate_file != settings.do_not_originate_file:
-            self._never_calling = Numbers(settings.do_not_originate_file)
+            self._never_calling = Numbers(settings.do_not_originate_file, DO_NOT_ORIGINATE)
         uses = policy.uses
         self._unconditional: dict[str, Decided] = {}
         self._asks_numbers = not uses.isdisjoint(_NUMBERS)

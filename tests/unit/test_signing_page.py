@@ -1,4 +1,4 @@
-"""cfg/SIGNING.md, executed: its policies, its tables of expectations, its lists of numbers, its commands and what they print."""
+"""cfg/SIGNING.md, executed: its policies, expectations, lists of numbers, and its commands with what they print."""
 
 from __future__ import annotations
 
@@ -92,7 +92,8 @@ def test_command_says_no_where_there_is_nothing(host: Path, beginning: str) -> N
 def test_line_of_the_record_has_its_fields() -> None:
     frame = BEGIN + SEPARATOR.join(["1.000", *"abcdefghij", "7", *"klm"])
     line = line_of(frame.encode(), 0)
-    assert line and len(json.loads(line.text)) == FIELDS
+    assert line
+    assert len(json.loads(line.text)) == FIELDS
     assert list(json.loads(blocks("json")[0])) == list(json.loads(line.text))
 
 

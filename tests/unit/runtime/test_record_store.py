@@ -240,6 +240,8 @@ def test_lines_that_are_none_are_left_out_and_covered(tmp_path: Path) -> None:
     (tmp_path / TODAY).write_bytes(line(1) + b"\0" * 100 + b"\n" + b'{"time": 1}\n' + line(2) + b'{"torn')
     with closing(Segment(tmp_path, PLACE)) as segment:
         assert [segment.index(all_of_it=True) for _ in range(3)] == [True, True, False]
+        with Index(PLACE.index_file(tmp_path)) as index:
+            assert index.runs()[0].ends == segment.length
         assert len(offsets(tmp_path, "origid", ORIGID)) == 2
 
 

@@ -1,4 +1,4 @@
-"""The recorder's thread: begins and ends with the settings, goes on after trouble, and writes what is left when the server ends."""
+"""The recorder's thread: begins and ends with the settings, goes on after trouble, writes what is left when the server ends."""
 
 from __future__ import annotations
 
@@ -83,13 +83,15 @@ def test_recording_is_turned_on_and_off(running: Running, record: Record, tmp_pa
     running.recorder.configure(rules(running.directory))
     running.recorder.configure(rules(running.directory))
     put(record, call_id="1")
-    running.recorder.configure(OFF)
-    until(lambda: running.threads() == 0, "the thread's end")
     running.there(1)
     put(record, call_id="2")
+    running.recorder.configure(OFF)
+    until(lambda: running.threads() == 0, "the thread's end")
+    running.there(1, 2)
+    put(record, call_id="3")
     running.recorder.configure(rules(tmp_path / "other"))
-    until(lambda: (tmp_path / "other").exists() and call_ids(tmp_path / "other") == ["2"], "the calls in the other directory")
-    running.there(1)
+    until(lambda: (tmp_path / "other").exists() and call_ids(tmp_path / "other") == ["3"], "the calls in the other directory")
+    running.there(1, 2)
 
 
 def test_thread_that_ended_is_started_again(running: Running, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
