@@ -438,7 +438,7 @@ class Stirshaken:
     def stir_keep(self, _argument: str) -> int:
         """In the process that rtimer runs, again and again: keeps the fetch process alive and takes its answers: 1."""
         if self._keeper is None:
-            self._keeper = Keeper(self.service.orders, self._say)
+            self._keeper = Keeper(self.service.orders, self._say, record=self.service.record.fds)
         if self.service.generation_now != self._told:
             self._tell(self._keeper)
         self._look_at_certificates()

@@ -159,8 +159,8 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
             Option(
                 "certificate",
                 "",
-                "The NAME of the pair that signs. Empty: of the only provider's pairs that are valid now, the one that began last. "
-                "With pairs of several providers this or the policy has to say whose call it is.",
+                "The NAME of the pair that signs. Empty: of the only provider's pairs that are valid now, the one that began "
+                "last. With pairs of several providers this or the policy has to say whose call it is.",
                 "ours",
                 '"sp1234-2026-11"',
             ),

@@ -20,7 +20,7 @@ from tests.sipp.suite.scenario import Scenario
 from tests.sipp.suite.system import Lab, Reached, Started, System
 from tests.sipp.suite.target import Target
 
-_MAX_LANES: Final = 80  # at once: a network has so many addresses
+_MAX_LANES: Final = 70  # at once: a network has so many addresses
 
 
 def plan(targets: Sequence[Target], scenarios: Sequence[Scenario]) -> tuple[dict[tuple[str, ...], list[Work]], list[Result]]:

@@ -16,15 +16,22 @@ from cryptography import x509
 from kamailio_app.lab.edge import free_port, with_another
 from kamailio_app.lab.network import Network
 from kamailio_app.lab.repository import Repository
-from tests.sipp.suite import target
+from tests.sipp.suite import signing_files, target
 from tests.sipp.suite.actions import TRUST_FILE, Operated, await_log
 from tests.sipp.suite.certificates import GOOD, TLS, Certificates
-from tests.sipp.suite.target import Reach, Side, Target
+from tests.sipp.suite.signing_files import SigningFiles
+from tests.sipp.suite.target import MAX_ADDRESSED, Profile, Reach, Side, Target
 from tests.sipp.suite.trust_files import TrustFiles
 
 _HOSTS_PER_LANE: Final = 3
 _PATIENCE: Final = 8.0
-_FIRST_TRUNK, _FIRST_LANE = 2, 10  # trunks may be the same in all lanes
+RECORD: Final = "calls"  # where a system keeps the record of its calls, if its profile says so
+_FIRST_TRUNK, _FIRST_LANE = 2, 2 + MAX_ADDRESSED  # trunks may be the same in all lanes
+
+
+def _addresses(lab: Lab, profile: Profile) -> dict[str, str]:
+    """Of its trunks and places. A profile that takes another's place has the same ones in the same order."""
+    return {name: lab.network.host(place) for place, name in enumerate(profile.addressed, _FIRST_TRUNK)}
 
 
 class NotStartedError(Exception):
@@ -77,6 +84,8 @@ class Lab:
         sections["verification"] = {"call_time_budget": _PATIENCE, **sections.get("verification", {})}
         for trunk, options in sections.pop("trunk", {}).items():
             sections[f"trunk.{trunk}"] = options
+        if files := signing_files.options(target.profile(name)):
+            sections["signing"] = {**files, **sections.get("signing", {})}
         mine = [network.repository.port, network.closed_port, network.silent_port, *(one.port for one in self._tls.values())]
         x5u = sections.get("x5u", {})
         sections["x5u"] = {**x5u, "x5u_ports": [*x5u.get("x5u_ports", []), *mine]}
@@ -97,6 +106,8 @@ class System(Protocol):
     def side(self, name: str) -> Side: ...
 
     def log(self) -> str: ...
+
+    def record(self) -> str: ...
 
     def keep(self, directory: Path) -> None: ...
 
@@ -135,15 +146,17 @@ class Started:
             lab.certificates[certificate].write(directory / "certs", certificate)
         used = target.profile(profile)
         self._ready = used.ready if wanted.log else ""
-        self.trunks: Mapping[str, str] = {
-            trunk: lab.network.host(place) for place, trunk in enumerate(used.trunks, _FIRST_TRUNK)
-        }
+        self.trunks: Mapping[str, str] = _addresses(lab, used)
         with (directory / "dispatcher.list").open("a") as file:
-            file.writelines(f"2 sip:{address} 0 0 {trunk}\n" for trunk, address in self.trunks.items())
+            file.writelines(f"2 sip:{self.trunks[trunk]} 0 0 {trunk}\n" for trunk in used.trunks)
+            file.writelines(f"1 sip:{self.trunks[trunk]} 0 0 {trunk}\n" for trunk in used.inside)
+            file.writelines(f"1 sip:{self.trunks[place]}\n" for place in used.places)
+        files = SigningFiles(directory, lambda name: _addresses(lab, target.profile(name)))
+        files.write(profile)
         trust = TrustFiles(directory, lab.certificates.policy, lab.revoked() if "trust" in used.settings else ())
         if "trust" in used.settings:
             trust.write()
-        self.operated: Operated | None = Operated(self.edge, lab.certificates, lab.settings, trust)
+        self.operated: Operated | None = Operated(self.edge, lab.certificates, lab.settings, trust, files)
 
     def __enter__(self) -> Started:
         try:
@@ -164,6 +177,9 @@ class Started:
 
     def log(self) -> str:
         return self.edge.log()
+
+    def record(self) -> str:
+        return "".join(path.read_text() for path in sorted((self.edge.directory / RECORD).glob("calls-*.jsonl")))
 
     def keep(self, directory: Path) -> None:
         """Its log, for a reader of the traces."""
@@ -204,6 +220,10 @@ class Reached:
     def log(self) -> str:
         path = Path(self._reach.log_file) if self._reach.log_file else None
         return path.read_text("utf-8", "replace") if path and path.exists() else ""
+
+    def record(self) -> str:
+        """It lies elsewhere."""
+        return ""
 
     def keep(self, directory: Path) -> None:
         """Its files are its own."""

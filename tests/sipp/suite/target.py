@@ -16,6 +16,7 @@ from tests.sipp.suite.strict import ScenarioError, known
 _ROOT: Final = Path(__file__).resolve().parents[1]
 TARGETS: Final = _ROOT / "targets"
 PROFILES: Final = _ROOT / "profiles"
+MAX_ADDRESSED: Final = 30  # trunks and places of a profile
 
 # What a target can do; scenarios name what they need
 CAPABILITIES: Final = {
@@ -45,6 +46,13 @@ CAPABILITIES: Final = {
     "codes": "can answer by the tables of ATIS-1000082 and of France",
     "trunks": "can treat the calls of each trunk in its own way",
     "emergency": "lets emergency calls neither wait nor be refused",
+    "policy": "signs by a policy of rules, customers, trunks and providers",
+    "inventory": "knows who may use which number, and which never call",
+    "sign-div": "signs who diverted a call",
+    "sign-rcd": "signs the caller's name and why he calls",
+    "sign-rph": "signs Resource-Priority",
+    "sign-mky": "signs the keys of the media",
+    "record": "keeps a record of the calls that it signs or refuses",
     "operate": "the suite can reload it and change its certificates",
 }
 
@@ -165,17 +173,33 @@ def target(name: str) -> Target:
 
 @dataclass(frozen=True)
 class Profile:
-    """Settings over the lab's stirshaken.toml, and the pairs that the system finds to sign with.
+    """Settings over the lab's stirshaken.toml, and what the system finds beside it.
 
-    `trunks`: each has an address of its own, by which the system's script knows it. `ready`: the system is up when its log
-    has a line like this.
+    `certificates`: the pairs to sign with. `policy`: the signing policy; `inventory`: customer and number with a comma
+    between; `do_not_originate`: numbers. `trunks` of the carriers and `inside` ones: each has an address of its own, by which
+    the system's script knows it; the script says nothing of `places`, also of the inside. An address is {NAME} in the policy.
+    `ready`: the system is up when its log has a line like this.
     """
 
     title: str
     certificates: tuple[str, ...] = ("good",)
     trunks: tuple[str, ...] = ()
+    inside: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
     ready: str = ""
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    policy: dict[str, Any] = field(default_factory=dict)
+    inventory: tuple[str, ...] = ()
+    do_not_originate: tuple[str, ...] = ()
+
+    @property
+    def addressed(self) -> tuple[str, ...]:
+        """All that have an address of their own."""
+        return (*self.trunks, *self.inside, *self.places)
+
+    def origins(self, side: str) -> tuple[str, ...]:
+        """Of these, where calls of a side come from."""
+        return self.trunks if side == "verify" else (*self.inside, *self.places)
 
 
 @cache
@@ -186,4 +210,10 @@ def profiles() -> tuple[str, ...]:
 
 def profile(name: str) -> Profile:
     """Errors: ScenarioError."""
-    return strict.read(Profile, strict.load(PROFILES / f"{name}.toml"), f"profiles/{name}.toml")
+    where = f"profiles/{name}.toml"
+    found = strict.read(Profile, strict.load(PROFILES / f"{name}.toml"), where)
+    if len(set(found.addressed)) != len(found.addressed):
+        raise ScenarioError(where, "two trunks or places of one name")
+    if len(found.addressed) > MAX_ADDRESSED:
+        raise ScenarioError(where, f"more than {MAX_ADDRESSED} trunks and places")
+    return found

@@ -56,7 +56,7 @@ class World:
         monkeypatch.setattr(kamailio, "KSR", self.ksr)
         orders: Any = self.post
         monkeypatch.setattr(kamailio, "Service", partial(Service, clock=self.clock, sleep=self._sleep, orders=orders))
-        monkeypatch.setattr(kamailio, "Keeper", lambda _orders, _log: self.keeper)
+        monkeypatch.setattr(kamailio, "Keeper", lambda _orders, _log, record: self.keeper)
         monkeypatch.setattr(kamailio, "Parking", partial(Parking, clock=self.clock))
         # The certificates of the tests end in a month, which would be said
         monkeypatch.setattr(kamailio, "_LOOK_EVERY", 1 << 40)
