@@ -20,11 +20,12 @@ from zlib import crc32
 
 import KSR
 
+from kamailio_app.adapters.announcement import announce
 from kamailio_app.adapters.calls import MAX_ASSERTED, NOT_VALID, NOT_VERIFIED, NOTHING_MORE, PENDING, REJECT, Calls
 from kamailio_app.adapters.outbound import UNSIGNED, Outbound
 from kamailio_app.adapters.parking import Parking
 from kamailio_app.adapters.port import Level
-from kamailio_app.errors import FAILURES, StirError
+from kamailio_app.errors import StirError
 from kamailio_app.grammar import one_line, printable
 from kamailio_app.runtime.link import Keeper
 from kamailio_app.runtime.service import Service
@@ -342,7 +343,7 @@ class Stirshaken:
     def child_init(self, rank: int) -> int:
         """Kamailio calls this in every process after the fork."""
         if rank == 0:
-            self._announce()
+            announce(self.service, self.port)
         return 0
 
     # Signing and verifying
@@ -518,28 +519,7 @@ class Stirshaken:
         except (StirError, OSError) as error:
             self.port.log("err", f"reload refused, all stays as it was: {one_line(str(error))}")
         else:
-            self._announce()
-
-    def _announce(self) -> None:
-        settings, keys = self.service.settings, self.service.signing.keys
-        for relaxed in settings.relaxed:
-            self.port.log("warn", f"UNSAFE: {relaxed} is on")
-        for name, error in keys.refused:
-            kept = "the former pair stays in use" if name in keys.kept else "not used"
-            advice = FAILURES[error.token].advice
-            self.port.log("err", f"pair {one_line(name)} refused: {one_line(str(error))}; {kept}. {advice}")
-        try:
-            signer = self.service.signing.signer()
-            self.port.log(
-                "info",
-                f"signing with {one_line(signer.name)} spc={','.join(signer.spcs)} x5u={one_line(signer.x5u)} "
-                f"fingerprint={signer.fingerprint[:16]}; {len(self.service.anchors)} trust anchors",
-            )
-        except StirError as error:
-            if self.port.once(error.token):
-                where = one_line(str(settings.certificate_dir))
-                anchors = len(self.service.anchors)
-                self.port.log("warn", f"calls pass unsigned: {one_line(str(error))} in {where}; {anchors} trust anchors")
+            announce(self.service, self.port)
 
     def internal_error(self, where: str) -> None:
         """Say what happened, with the traceback on one line, and in the results. Must not raise."""

@@ -127,6 +127,7 @@ def place_call(
         "from": f"<sip:{caller}@{source}:{port}>",
         "to": f"<sip:{called}@{target[0]}:{target[1]}>",
         "extra": "\r\n".join([f"Subject: {name}", *filter(None, [extra])]),
+        "sdp": "a=sendrecv",
     }.items():
         command += ["-key", key, value]
     run = subprocess.run(

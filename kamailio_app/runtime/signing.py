@@ -189,6 +189,14 @@ class Signing:
         """The pair that signs now. Errors: those of `Choices.choose`."""
         return self._choices.choose(self._clock(), certificate, spc)
 
+    def questions(self) -> list[tuple[str, str]]:
+        """What the rules that sign ask for, NAME and service provider code; nothing of both: of the only provider there is."""
+        asked = set(wanted(self.settings.sign_from, self.policy).questions)
+        decisions = [rule.decision for rule in self.policy.rules]
+        if not asked or any(one.action == "sign" and not (one.certificate or one.spc) for one in decisions):
+            asked.add(("", ""))
+        return sorted(asked)
+
     def ending(self) -> list[Ending]:
         """The certificates that end soon, each of which is said at its marks. For one process, now and then."""
         asked = wanted(self.settings.sign_from, self.policy).questions

@@ -46,19 +46,19 @@ def assert_index_is_good(directory: Path, call_id: str) -> None:
 def test_recorder_that_is_killed_loses_nothing_and_writes_nothing_twice(tmp_path: Path) -> None:
     with Server(tmp_path, "a") as server:
         recorder = server.recorder()
-        for number in range(6):
+        for number in range(10):
             server.has_recorded(20_000 * (number + 1))
-            # Right after a kill, or at another moment of its work
-            time.sleep(0.03 * number)
+            # Each time at another moment of its work
+            time.sleep(0.027 * number)
             recorder.kill()
             recorder = server.recorder(other_than=recorder.pid)
-        server.has_recorded(200_000)
+        server.has_recorded(300_000)
         server.kill_server()
         until(lambda: gone(recorder), "the recorder's end")
         count = assert_all_once(server)
-        assert server.log().count("ended with status -9") == 6
+        assert server.log().count("ended with status -9") == 10
         assert "not recorded" not in server.log()
-        print(f"{count} calls, six kills of the recorder")
+        print(f"{count} calls, ten kills of the recorder")
 
 
 def test_recorder_that_hangs_is_caught_up_with(tmp_path: Path) -> None:
@@ -147,11 +147,12 @@ def test_last_line_that_is_torn_is_cut_when_the_server_starts(tmp_path: Path) ->
         until(
             lambda: b"b-0-1" in b"".join(p.file(another.calls).read_bytes() for p in places(another.calls)), "calls of the next"
         )
+        # At midnight there is another file, and this one is cut by nobody
+        until(lambda: "cut a last line of 50 octets" in another.log() or len(places(another.calls)) > 1, "a line in the log")
         another.kill_server()
         until(lambda: gone(recorder), "the recorder's end")
         assert_all_once(server)
         assert_all_once(another)
-        assert "cut a last line of 50 octets" in another.log() or place != places(another.calls)[-1]
 
 
 def test_server_that_starts_while_the_former_ones_recorder_is_busy(tmp_path: Path) -> None:
@@ -174,13 +175,12 @@ def test_disk_that_is_full_costs_nothing_when_there_is_room_again(tmp_path: Path
     with Server(tmp_path, "a") as server:
         recorder = server.recorder()
         server.has_recorded(1000)
-        full = 200_000
+        full = places(server.calls)[0].file(server.calls).stat().st_size + 100_000
         resource.prlimit(recorder.pid, resource.RLIMIT_FSIZE, (full, resource.RLIM_INFINITY))
         until(lambda: "calls wait in memory until it is over" in server.log(), "a line in the log")
         count = len(server.journal())
         until(lambda: len(server.journal()) > count + 1000, "calls that cannot be written")
-        (place,) = places(server.calls)
-        assert place.file(server.calls).stat().st_size <= full
+        assert max(place.file(server.calls).stat().st_size for place in places(server.calls)) <= full
         server.recorded()  # each line of it is whole
         assert server.log().count("calls wait in memory") == 1
         resource.prlimit(recorder.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

@@ -13,6 +13,7 @@ from kamailio_app.lab.edge import Edge
 from tests.sipp.suite import target
 from tests.sipp.suite.certificates import ANSWERS, CERTIFICATES, Certificates
 from tests.sipp.suite.ends import SippError
+from tests.sipp.suite.signing_files import SigningFiles
 from tests.sipp.suite.strict import known
 from tests.sipp.suite.trust_files import TrustFiles
 
@@ -55,6 +56,7 @@ class Operated:
     certificates: Certificates
     settings: Callable[[str], str]
     trust: TrustFiles
+    signing: SigningFiles
 
     @property
     def scope(self) -> str:
@@ -115,6 +117,7 @@ def _second_destination(system: Operated, _action: Action) -> None:
 
 def _settings(system: Operated, action: Action) -> None:
     system.edge.settings_file.write_text(system.settings(action.profile))
+    system.signing.write(action.profile)
 
 
 def _broken_settings(system: Operated, _action: Action) -> None:
@@ -146,6 +149,9 @@ ACTIONS: Final[dict[str, Callable[[Operated, Action], None]]] = {
     "add-mismatched-pair": _mismatch,
     "change-settings": _settings,
     "break-settings": _broken_settings,
+    "break-policy": lambda system, _action: system.signing.break_policy(),
+    "import-numbers": lambda system, action: system.signing.import_numbers(action.profile),
+    "break-numbers": lambda system, _action: system.signing.break_numbers(),
     "add-open-key": _open_key,
     "add-lonely-key": _lonely_key,
     "add-trust-anchor": _trust,

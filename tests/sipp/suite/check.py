@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from cryptography import x509
 
@@ -30,6 +30,7 @@ _ELSEWHERE: Final = ("to", "contact", "remote-party-id", "p-preferred-identity")
 class Seen:
     """Everything about one case. `words`: the log's line of each call, and `log`: all of it, None if the target has no
     log of ours. `waiting`: the calls that were placed before. `asked`: the URLs that the repository was asked for meanwhile.
+    `record`: the lines of each call in the record.
     """
 
     calls: list[Sight]
@@ -41,6 +42,7 @@ class Seen:
     log: str | None = None
     waiting: Sequence[Sight] = ()
     asked: Sequence[str] | None = None
+    record: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
 def check(case: Case, seen: Seen) -> tuple[Finding, ...]:
@@ -96,6 +98,8 @@ def _of_call(case: Case, seen: Seen, call: Sight) -> Iterator[Finding]:
     if expect.reason is not None:
         yield from reasons.check(expect.reason, call)
     yield from _logged(case, seen, call)
+    if expect.record:
+        yield from _recorded(expect.record, seen, call)
     if expect.callee:
         yield from _at_callee(case, expect.callee, seen, call)
 
@@ -111,6 +115,17 @@ def _logged(case: Case, seen: Seen, call: Sight) -> Iterator[Finding]:
         words = seen.words.get(call.call_id)
         got = "no line about the call" if words is None else words.get(name, "")
         yield Finding(f"{name} in the log", value or "none", got or "none", got == value)
+
+
+def _recorded(expected: Mapping[str, str], seen: Seen, call: Sight) -> Iterator[Finding]:
+    """One line, which names the very PASSporT that the callee got."""
+    lines = seen.record.get(call.call_id, ())
+    yield same("lines in the record", "1", str(len(lines)))
+    if not lines:
+        return
+    names = {"origid": "".join(signed.origid(invite) for invite in call.reached[:1]), **expected}
+    for name, value in names.items():
+        yield same(f"{name} in the record", value, str(lines[0].get(name, "")))
 
 
 def _at_callee(case: Case, callee: Callee, seen: Seen, call: Sight) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from kamailio_app.lab.edge import calls_in
-from tests.sipp.suite import identity, trace, whole
+from tests.sipp.suite import identity, recorded, trace, whole
 from tests.sipp.suite.actions import ACTIONS, Action
 from tests.sipp.suite.certificates import NotPublishedError
 from tests.sipp.suite.check import Seen, check
@@ -128,6 +128,7 @@ class Lane:
                 self._system.log() if work.target.log else None,
                 trace.sights(waiting.trace(), callee.trace(), f"meanwhile-{prefix}") if waiting else (),
                 self._system.lab.certificates.asked(asked),
+                recorded.await_calls(self._system.record, [call.call_id for call in calls]) if case.expect.record else {},
             ),
         )
         few = tuple(call.call_id for call in calls[:_STEPS_OF_CALLS])
@@ -245,4 +246,5 @@ def _keys(call: Call, side: Side, port: int, lines: list[str], subject: str) -> 
         "to": call.to or f"<sip:{call.called}@{side.to}>",
         "extra": "\r\n".join([f"Subject: {subject.rpartition('-')[0]}", *lines]),
         "inside": "\r\n".join(call.inside or ("Max-Breadth: 60",)),
+        "sdp": "\r\n".join(call.sdp or ("a=sendrecv",)),
     }

@@ -6,7 +6,7 @@ A case is the tables above it with its own over them; so a reader of `Case` neve
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,13 @@ from tests.sipp.suite.target import CAPABILITIES, CHOICES, profile, profiles
 ROOT: Final = Path(__file__).resolve().parents[1]
 SIDES: Final = ("sign", "verify")
 DATES: Final = ("near", "kept")
+# What a PASSporT of each type always says
+TYPES: Final = {
+    "shaken": ("attest", "dest", "iat", "orig", "origid"),
+    "div": ("dest", "iat", "orig"),
+    "rcd": ("dest", "iat", "orig"),
+    "rph": ("dest", "iat", "orig"),
+}
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]*")
 _ANSWER: Final = re.compile(r"[2-6][0-9]{2}( \S.*)?")
 
@@ -32,7 +39,8 @@ Headers = dict[str, bool | str | tuple[str, ...]]
 class Call:
     """What the caller sends. `from`, `to`, `request_uri`: verbatim, without tag. `date`: seconds of age, or verbatim.
 
-    `inside`: header lines of requests inside the dialog. `trunk`: one of the profile's, from whose address it comes.
+    `inside`: header lines of requests inside the dialog. `trunk`: one of the profile's trunks and places, from whose address
+    it comes. `sdp`: lines at the end of the media's description.
     """
 
     caller: str = CALLER
@@ -45,6 +53,7 @@ class Call:
     inside: tuple[str, ...] = ()
     identity: tuple[Recipe, ...] = ()
     trunk: str = ""
+    sdp: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,16 +77,32 @@ class Meanwhile:
 class Signed:
     """An Identity header that the system made; what is not said follows from the call. `origid`: a regular expression.
 
-    `date`: the Date header is "near" iat, or "kept" as the caller sent it and near.
+    `ppt`: one of `TYPES`; `claims`: the members that its type leaves to the call. `also`: those of other types behind it, of
+    the same certificate, orig and dest if they do not say another. `date`: the Date header is "near" iat, or "kept" as the
+    caller sent it and near.
     """
 
     attest: str = ""
     orig: str = ""
     dest: tuple[str, ...] = ()
     origid: str = ""
+    ppt: str = "shaken"
+    claims: dict[str, Any] = field(default_factory=dict)
     certificate: str = "good"
-    count: int = 1  # of Identity headers, with those that came from the caller
+    also: tuple[Signed, ...] = ()
+    count: int = 0  # of Identity headers, with those that came from the caller; 0: ours alone
     date: str = "near"
+
+    @property
+    def all(self) -> tuple[Signed, ...]:
+        """It and those behind it, complete."""
+        return (
+            self,
+            *(
+                replace(one, orig=one.orig or self.orig, dest=one.dest or self.dest, certificate=self.certificate)
+                for one in self.also
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -123,13 +148,14 @@ class Expect:
 
     `said`: regular expression -> how often it stands in the system's log since its start. `asked`: how often the
     repository was asked for the certificates of the case's Identity headers. `reason`: the Reason header fields of
-    protocol STIR in every answer but 100, in their order.
+    protocol STIR in every answer but 100, in their order. `record`: what the record's line of the call says.
     """
 
     answer: tuple[str, ...] = ()
     answer_headers: Headers = field(default_factory=dict)
     token: str | None = None
     log: dict[str, str] = field(default_factory=dict)
+    record: dict[str, str] = field(default_factory=dict)
     said: dict[str, int] = field(default_factory=dict)
     asked: int | None = None
     reason: tuple[Reason, ...] | None = None
@@ -252,7 +278,7 @@ def _check(scenario: Scenario, case: Case, where: str) -> None:
     known(case.profile, profiles(), "profile", where)
     for call in (case.call, *((case.meanwhile.call,) if case.meanwhile else ())):
         if call.trunk:
-            known(call.trunk, profile(case.profile).trunks, "trunk", where)
+            known(call.trunk, profile(case.profile).origins(scenario.side), "trunk", where)
     _check_expected(case.expect, where)
     for recipe in (*case.call.identity, *(case.meanwhile.call.identity if case.meanwhile else ())):
         check_names(recipe, where)
@@ -284,6 +310,8 @@ def _check_expected(expect: Expect, where: str) -> None:
         known(callee.identity, ("", "none", "unchanged", "signed"), "identity", where)
     if callee and isinstance(callee.identity, Signed):
         known(callee.identity.date, DATES, "date", where)
+        for one in callee.identity.all:
+            known(one.ppt, TYPES, "type of PASSporT", where)
 
 
 def find(*patterns: str) -> list[Scenario]:

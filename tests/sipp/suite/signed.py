@@ -16,7 +16,7 @@ from cryptography import x509
 
 from kamailio_app.lab.sipp import Message
 from tests.sipp.suite.outcome import Finding
-from tests.sipp.suite.scenario import Call, Signed
+from tests.sipp.suite.scenario import TYPES, Call, Signed
 from tests.sipp.suite.trace import all_values
 
 _FRESH: Final = 10.0  # seconds since it was signed, in a laboratory
@@ -34,14 +34,24 @@ def check(
 ) -> Iterator[Finding]:
     """Form, signature, header and claims, of what was `sent` to the system and left it as `invite`."""
     values = all_values(invite, "identity")
-    yield Finding("Identity headers at the callee", str(wanted.count), str(len(values)), len(values) == wanted.count)
-    if not values:
-        return
-    # One that is put into a request stands behind those that were there
-    match = _FIELD.fullmatch(values[-1])
-    yield Finding(
-        "Identity in full form", "three texts in base64url, parameters", "so" if match else values[-1][:200], bool(match)
-    )
+    ours = wanted.all
+    count = wanted.count or len(ours)
+    yield Finding("Identity headers at the callee", str(count), str(len(values)), len(values) == count >= len(ours))
+    dates = all_values(sent, "date"), all_values(invite, "date")
+    # Those that are put into a request stand behind those that were there
+    for one, value in zip(ours, values[-len(ours) :], strict=False):
+        yield from _of_one(one, value, call, dates, signer)
+
+
+def _of_one(
+    wanted: Signed,
+    value: str,
+    call: Call,
+    dates: tuple[tuple[str, ...], tuple[str, ...]],
+    signer: Callable[[str], tuple[str, x509.Certificate] | None],
+) -> Iterator[Finding]:
+    match = _FIELD.fullmatch(value)
+    yield Finding("Identity in full form", "three texts in base64url, parameters", "so" if match else value[:200], bool(match))
     if match is None:
         return
     token = ".".join(match.group(1, 2, 3))
@@ -49,17 +59,17 @@ def check(
     jose, claims = _members(match[1]), _members(match[2])
     yield from _deterministic(match[1], match[2])
     x5u = str(jose.get("x5u", ""))
-    yield _same("JOSE header but x5u", {"alg": "ES256", "ppt": "shaken", "typ": "passport"}, _without(jose, "x5u"))
+    yield _same("JOSE header but x5u", {"alg": "ES256", "ppt": wanted.ppt, "typ": "passport"}, _without(jose, "x5u"))
     yield Finding("info", f"<{x5u}>, as x5u", parameters.get("info", "none"), parameters.get("info") == f"<{x5u}>" != "<>")
-    for name, value in (("alg", "ES256"), ("ppt", "shaken")):
-        got = parameters.get(name, value if name == "alg" else "none").strip('"')  # RFC 8224 4: alg may be left out
-        yield Finding(f"parameter {name}", value, got, got == value)
+    for name, expected in (("alg", "ES256"), ("ppt", wanted.ppt)):
+        got = parameters.get(name, expected if name == "alg" else "none").strip('"')  # RFC 8224 4: alg may be left out
+        yield Finding(f"parameter {name}", expected, got, got == expected)
     found = signer(x5u)
     yield _same("certificate at x5u", wanted.certificate, found[0] if found else f"none at {x5u}")
     if found:
         yield _signature(token, found[1])
     yield from _claims(wanted, call, claims)
-    yield from _moments(wanted, claims, all_values(sent, "date"), all_values(invite, "date"))
+    yield from _moments(wanted, claims, *dates)
 
 
 def _signature(token: str, certificate: x509.Certificate) -> Finding:
@@ -72,12 +82,15 @@ def _signature(token: str, certificate: x509.Certificate) -> Finding:
 
 
 def _claims(wanted: Signed, call: Call, claims: dict[str, Any]) -> Iterator[Finding]:
-    names = ["attest", "dest", "iat", "orig", "origid"]
-    yield _same("claims", names, sorted(claims))
+    yield _same("claims", sorted((*TYPES[wanted.ppt], *wanted.claims)), sorted(claims))
+    for name, value in wanted.claims.items():
+        yield _same(name, value, claims.get(name))
     if wanted.attest:
         yield _same("attest", wanted.attest, claims.get("attest"))
     yield _same("orig", {"tn": wanted.orig or call.caller.lstrip("+")}, claims.get("orig"))
     yield _same("dest", {"tn": list(wanted.dest) or [call.called.lstrip("+")]}, claims.get("dest"))
+    if "origid" not in TYPES[wanted.ppt]:
+        return
     origid = str(claims.get("origid"))
     if wanted.origid:
         yield Finding("origid", f"like {wanted.origid}", origid, bool(re.search(wanted.origid, origid)))
@@ -93,9 +106,10 @@ def _deterministic(*texts: str) -> Iterator[Finding]:
 
 
 def origid(invite: Message) -> str:
-    """The origid in its last Identity header, or nothing."""
-    match = _FIELD.fullmatch((all_values(invite, "identity") or ("",))[-1])
-    return str(_members(match[2]).get("origid", "")) if match else ""
+    """The origid in the last of its Identity headers that has one, or nothing."""
+    matches = [_FIELD.fullmatch(value) for value in all_values(invite, "identity")]
+    origids = [str(_members(match[2]).get("origid", "")) for match in matches if match]
+    return next(filter(None, reversed(origids)), "")
 
 
 def _moments(wanted: Signed, claims: dict[str, Any], sent: tuple[str, ...], dates: tuple[str, ...]) -> Iterator[Finding]:
