@@ -45,7 +45,7 @@ class Outbound:
         decided = None
         try:
             decided = signing.decide(request, attest, self._origin() if signing.asks else ANYWHERE)
-            if decided.further:
+            if decided.further or request.identity:
                 signed, signer = signing.sign(self.port.request_in_full(), decided, self._further(decided))
             else:
                 signed, signer = signing.sign(request, decided)

@@ -58,6 +58,8 @@ class Decision:
     rph: bool = False
     rcd: bool = False
     mky: bool = False
+    uri: bool = False
+    base: bool = False
     p_headers: bool = False
     unsigned: Literal["pass", "reject"] = "pass"
 

@@ -140,7 +140,7 @@ SIGNING: Final[dict[str, Option]] = {
         _SPC,
         _option("origid", "call"),
         _option(EXISTING, "pass", _ON_IDENTITY),
-        *(_option(name, False) for name in ("drop_malformed", "div", "rcd", "rph", "mky", "p_headers")),
+        *(_option(name, False) for name in ("drop_malformed", "div", "rcd", "rph", "mky", "uri", "base", "p_headers")),
         _option("unsigned", "pass"),
     )
 }

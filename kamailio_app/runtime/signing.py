@@ -69,7 +69,7 @@ class Decided(NamedTuple):
     def further(self) -> bool:
         """Is there more to sign than a shaken PASSporT?"""
         decision = self.decision
-        return decision.div or decision.rcd or decision.rph or decision.mky or decision.identity == "div"
+        return decision.div or decision.rcd or decision.rph or decision.mky or decision.uri or decision.base
 
 
 ANYWHERE: Final = Origin()
@@ -229,6 +229,8 @@ def _wanted(request: Request, decided: Decided, further: Further) -> Wanted:
         rcd=_rich_call_data(decided.customer, further) if decision.rcd else None,
         rph=decision.rph and bool(request.resource_priority),
         mky=further.sdp if decision.mky else "",
+        uri=decision.uri,
+        base=decision.base,
     )
 
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from kamailio_app.runtime.record_search import Question, search
-from kamailio_app.runtime.record_store import places
+from kamailio_app.runtime.record_store import Store, places
 from tests.integration.record_site import Server
 from tests.integration.traffic import until
 
@@ -125,8 +125,6 @@ def _whole(directory: Path, octets: bytes) -> None:
 
 
 def _unlocked(directory: Path) -> bool:
-    from kamailio_app.runtime.record_store import Store
-
     store = Store(directory, 1, 1 << 30)
     mine = store.acquire()
     store.release()
