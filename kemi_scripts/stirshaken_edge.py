@@ -21,6 +21,7 @@ INSIDE, CARRIERS = 1, 2
 ANY_PORT = 3  # ds_is_from_list_mode: neither port nor protocol of the source matter
 ROUND_ROBIN = 4
 SANITY_CHECKS, URI_CHECKS = 17895, 7
+STILL_TO_COME = 250  # octets of our Via and Record-Route, which are made when a request is sent
 
 
 def mod_init():
@@ -83,8 +84,6 @@ class Edge:
             self.within_dialog()
             return
         KSR.hdr.remove("Route")
-        if KSR.is_method_in("IS"):
-            KSR.rr.record_route()
         if not KSR.is_method_in("IMO"):
             KSR.sl.sl_send_reply(405, "Method Not Allowed")
         elif KSR.dispatcher.ds_is_from_list_mode(INSIDE, ANY_PORT) > 0:
@@ -108,6 +107,7 @@ class Edge:
 
     def within_dialog(self):
         if KSR.rr.loose_route() > 0:
+            self.measure()
             self.relay()
         elif KSR.is_ACK():
             if KSR.tm.t_check_trans() > 0:
@@ -122,12 +122,14 @@ class Edge:
             return
         KSR.hdr.remove("P-Attestation-Indicator")
         KSR.hdr.remove("P-Origination-ID")
+        self.record()
         self.dispatch(CARRIERS)
 
     def inbound(self):
         """From a carrier."""
         KSR.hdr.remove("P-Attestation-Indicator")
         KSR.hdr.remove("P-Origination-ID")
+        self.record()
         if not KSR.is_INVITE():
             self.dispatch(INSIDE)
             return
@@ -139,20 +141,54 @@ class Edge:
         else:
             self.dispatch(INSIDE)
 
+    def record(self):
+        """In this order: what Record-Route says is not known before the request is sent, nor how long it is."""
+        self.measure()
+        if KSR.is_method_in("IS"):
+            KSR.rr.record_route()
+
+    def measure(self):
+        limit = KSR.pv.get("$defn(EDGE_UDP_MTU)")
+        if limit and KSR.pv.get("$(mbu{s.len})") + STILL_TO_COME > limit:
+            KSR.pv.seti("$avp(large)", 1)
+
     def dispatch(self, group):
         if KSR.dispatcher.ds_select_dst(group, ROUND_ROBIN) < 0:
             KSR.sl.send_reply(503, "Service Unavailable")
-            return
-        KSR.tm.t_on_failure("ksr_failover")
-        self.relay()
+        else:
+            self.relay()
 
     def relay(self):
-        if KSR.is_INVITE():
-            KSR.tm.t_on_branch("ksr_branch")
-            KSR.tm.t_on_reply("ksr_reply")
+        while True:
+            if KSR.is_INVITE():
+                KSR.tm.t_on_branch("ksr_branch")
+                KSR.tm.t_on_reply("ksr_reply")
+            KSR.tm.t_on_failure("ksr_failover")
+            if KSR.pv.get("$avp(large)") is not None:
+                self.by_tcp()
+            if KSR.tm.t_relay() >= 0:
+                return
+            if not self.next():
+                break
         # By the transaction if there is one, as a parked call has: never two final responses
-        if KSR.tm.t_relay() < 0:
-            KSR.sl.send_reply(500, "Server Internal Error")
+        KSR.sl.send_reply(500, "Server Internal Error")
+
+    def by_tcp(self):
+        """A large request, where the next hop leaves it to us; the second time it stays with UDP."""
+        target = KSR.pv.get("$nh(u)")
+        if target == KSR.pv.get("$avp(udp)") or ";transport=" in target:
+            KSR.pv.unset("$avp(udp)")
+        else:
+            KSR.pv.sets("$avp(udp)", target)
+            KSR.pv.sets("$du", f"{target};transport=tcp")
+
+    def next(self):
+        """Where a request goes that nobody took: by UDP if it went by TCP for its size, else to the next destination."""
+        target = KSR.pv.get("$avp(udp)")
+        if target is None:
+            return KSR.dispatcher.ds_next_dst() > 0
+        KSR.pv.sets("$du", target)
+        return True
 
     @guarded
     def ksr_branch(self):
@@ -177,10 +213,11 @@ class Edge:
     @guarded
     def ksr_failover(self):
         """A destination that is silent or out of order: the next one."""
-        if KSR.tm.t_is_canceled() > 0:
+        if KSR.tm.t_is_canceled() > 0 or KSR.tm.t_check_status("(408)|(5[0-9][0-9])") < 0:
             return
-        if KSR.tm.t_check_status("(408)|(5[0-9][0-9])") > 0 and KSR.dispatcher.ds_next_dst() > 0:
-            KSR.tm.t_on_failure("ksr_failover")
+        if KSR.tm.t_branch_replied() > 0:
+            KSR.pv.unset("$avp(udp)")
+        if self.next():
             self.relay()
 
     # --- Parked calls: the signer's certificate has to be fetched first -------------------------------------------

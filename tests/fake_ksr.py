@@ -52,6 +52,8 @@ class Message:
     body: bytes | None = None
     upstream: list[bytes] = field(default_factory=list)  # of a response: what Identity its request came with
     status: int | None = None  # of a response
+    destination: bytes | None = None  # where the script sends it, if not to the Request-URI
+    length: int = 1000  # octets, with what was changed
     headers: list[tuple[str, bytes]] = field(default_factory=list)
     # Changes: Kamailio applies them when the message leaves, reading still shows what came in
     removed: set[str] = field(default_factory=set)
@@ -106,6 +108,10 @@ class _Pv(_Module):
     @kemi(str, int)
     def seti(self, name: str, value: int) -> int:
         return self.ksr.write_pv(name, value)
+
+    @kemi(str)
+    def unset(self, name: str) -> None:
+        self.ksr.avp.pop(name.removeprefix("$avp(").removesuffix(")"), None)
 
 
 class _Hdr(_Module):
@@ -241,6 +247,7 @@ _ROUTING: Final[dict[str, tuple[tuple[type, ...], Any]]] = {
     "tm.t_on_reply": ((str,), 1),
     "tm.t_is_canceled": ((), -1),
     "tm.t_check_status": ((str,), -1),
+    "tm.t_branch_replied": ((), -1),
     "tmx.t_precheck_trans": ((), -1),
     "tmx.t_suspend": ((), 1),
     "tmx.t_continue": ((int, int, str), 1),
@@ -292,6 +299,7 @@ class FakeKsr:
         self.queue: list[tuple[str, str, str]] = []
         self.queue_result = 1
         self.async_data = ""
+        self.udp_mtu: int | None = None  # what the configuration defines
         self.answers: dict[str, Any] = {}
         """Answers of routing functions that differ from the everyday ones; a callable takes the arguments."""
         self.events: list[str] = []
@@ -381,6 +389,7 @@ class FakeKsr:
             "$tls_peer_subject_cn": message.tls_peer,
             "$rb": message.body,
             "$rU": _user(message.request_uri),
+            "$nh(u)": message.destination or message.request_uri,
         }
         for index in range(11):
             octets[f"$T_req($(hdr(Identity)[{index}]))"] = next(iter(message.upstream[index : index + 1]), None)
@@ -392,6 +401,8 @@ class FakeKsr:
             "$T(id_label)": self.transaction[1],
             "$rs": message.status,
             "$sp": message.port,
+            "$(mbu{s.len})": message.length,
+            "$defn(EDGE_UDP_MTU)": self.udp_mtu,
         }
         if name in numbers:
             return numbers[name]
@@ -419,6 +430,8 @@ class FakeKsr:
             self.var[inner] = value
         elif kind == "$avp":
             self.avp.setdefault(inner, []).append(value)
+        elif name == "$du" and isinstance(value, str):
+            self.message.destination = value.encode()
         elif name == "$fu" and isinstance(value, str):
             self.header_made("$fu", value)
             self.message.new_from_uri = value

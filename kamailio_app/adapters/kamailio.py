@@ -145,8 +145,10 @@ class KamailioPort:
         shown, sets = self._shown, KSR.pv.sets
         for name, value in results.items():
             if type(value) is int:
-                # sl_send_reply takes a code from an integer only; the script resets it
-                KSR.pv.seti(_RESULTS[name], value)
+                # sl_send_reply takes a code from an integer only; the script resets it, to 0 and to nothing else
+                if value or shown.get(name):
+                    KSR.pv.seti(_RESULTS[name], value)
+                    shown[name] = value
             elif name == "headers":
                 KSR.pv.sets(_HEADERS, value)
             elif shown.get(name) != value:

@@ -5,6 +5,8 @@ Return codes are never 0, which would end the routing script.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import islice
 from time import perf_counter_ns
 from typing import Final
 
@@ -13,6 +15,7 @@ from kamailio_app.adapters.port import SipPort
 from kamailio_app.errors import StirError
 from kamailio_app.grammar import one_line, printable
 from kamailio_app.identity import split_values
+from kamailio_app.policy.attestation import Decision, Trunk
 from kamailio_app.runtime.service import Service
 from kamailio_app.runtime.signing import ANYWHERE, Decided, Further, Origin
 from kamailio_app.sip import Request
@@ -23,6 +26,10 @@ UNSIGNED: Final = 2
 REJECTED: Final = -1
 
 _SECURE: Final = ("tls", "wss")
+_MAX_REPORTED: Final = 10  # lines about one response: no call has more PASSporTs
+_P_HEADERS: Final = ("P-Attestation-Indicator", "P-Origination-ID")
+# Script variables outlive their call: after a rejected one they are told so once
+_NO_ANSWER: Final[Mapping[str, str | int]] = {"code": 0, "phrase": ""}
 # Nothing failed: the call is not ours to sign, or was signed before
 _AS_IT_IS: Final = frozenset({"request_not_signed", "identity_present", "div_not_needed", "policy_unsigned"})
 
@@ -34,6 +41,7 @@ class Outbound:
         self.service = service
         self.port = port
         self._troubles: tuple[StirError, ...] = ()
+        self._answered = False  # the results show how the last call was rejected
 
     def sign(self, attest: str) -> int:
         """Sign the request at hand: `SIGNED`; `UNSIGNED` or `REJECTED` with the reason in `token`.
@@ -45,7 +53,7 @@ class Outbound:
         decided = None
         try:
             decided = signing.decide(request, attest, self._origin() if signing.asks else ANYWHERE)
-            if decided.further or request.identity:
+            if decided.decision.further or request.identity:
                 signed, signer = signing.sign(self.port.request_in_full(), decided, self._further(decided))
             else:
                 signed, signer = signing.sign(request, decided)
@@ -74,10 +82,10 @@ class Outbound:
             for field in self.port.identity_upstream()
             for value in split_values(field)
         }
-        ours = [value for value, signature in reported.items() if signature not in theirs]
+        ours = {value: signature for value, signature in reported.items() if signature not in theirs}
         if ours:
             self.port.replace_header("Reason", [value.strip() for value in values if value not in ours])
-            for value in ours:
+            for value in islice(ours, _MAX_REPORTED):
                 self.port.log("info", f"reported call-id={printable(self.port.call_id())} reason={one_line(value)}")
 
     # --- What the script and the server say -----------------------------------------------------------------------
@@ -111,20 +119,29 @@ class Outbound:
         lines = "".join([f"Identity: {identity}\r\n" for identity in signed.identities])
         if signed.keep is not None:
             # Others' headers cannot be taken away one by one: all go, and those that stay come back in front of ours
-            self.port.remove_header("Identity")
+            self._remove_headers("Identity")
             lines = "".join([f"Identity: {identity}\r\n" for identity in signed.keep]) + lines
         if signed.date:
             lines = f"Date: {signed.date}\r\n{lines}"
         if lines:
             self.port.append_headers(lines)
 
+    def _remove_headers(self, *names: str) -> None:
+        for name in names:
+            self.port.remove_header(name)
+
     def _signed(self, signed: SignedCall, signer: Signer, decided: Decided, began: int) -> int:
         port = self.port
         claims, rule = signed.claims, decided.decision.rule
         attest, origid = (claims.attest.value, claims.origid) if claims else ("", "")
         if decided.decision.p_headers and claims:
-            port.append_headers(f"P-Attestation-Indicator: {attest}\r\nP-Origination-ID: {origid}\r\n")
-        port.publish({"token": "", "attest": attest, "origid": origid, "rule": rule})
+            self._remove_headers(*_P_HEADERS)
+            port.append_headers(f"{_P_HEADERS[0]}: {attest}\r\n{_P_HEADERS[1]}: {origid}\r\n")
+        results: dict[str, str | int] = {"token": "", "attest": attest, "origid": origid, "rule": rule}
+        if self._answered:
+            self._answered = False
+            results |= _NO_ANSWER
+        port.publish(results)
         settings = self.service.settings
         if settings.record.calls or (settings.log_calls and port.logs("info")):
             self._tell(signed, signer, decided, (perf_counter_ns() - began) // 1000)
@@ -135,11 +152,9 @@ class Outbound:
         claims, call, rule = signed.claims, decided.call, decided.decision.rule
         if claims:
             attest, origid, orig, dest = claims.attest.value, claims.origid, claims.orig.value, claims.dest[0].value
-        elif signed.diversions:
+        else:
             # Another provider signed the call, and we who diverted it
             attest, origid, orig, dest = "", "", signed.diversions[0].orig.value, signed.diversions[-1].dest[0].value
-        else:
-            attest = origid = orig = dest = ""
         call_id = port.call_id()
         if settings.record.calls:
             self.service.record.put(
@@ -160,9 +175,11 @@ class Outbound:
                 signer.x5u,
             )
         if settings.log_calls and port.logs("info"):
-            words = [f"sign call-id={printable(call_id)} result=signed attest={attest} orig={orig} dest={dest} origid={origid}"]
+            # Who was signed for by others, and whom an emergency call names, is a peer's text
+            who = f"orig={printable(orig)} dest={printable(dest)}"
+            words = [f"sign call-id={printable(call_id)} result=signed attest={attest} {who} origid={origid}"]
             if diverted := ",".join([diversion.div.value for diversion in signed.diversions]):
-                words.append(f"diverted={diverted}")
+                words.append(f"diverted={printable(diverted)}")
             if also := ",".join([error.token for error in (*signed.refused, *signed.dropped)]):
                 words.append(f"also={also}")
             if settings.policy_file:
@@ -173,6 +190,9 @@ class Outbound:
     def _unsigned(self, error: StirError, request: Request, decided: Decided | None, began: int) -> int:
         port, settings, token = self.port, self.service.settings, error.token
         results: dict[str, str | int] = {"token": token, "attest": "", "origid": "", "rule": ""}
+        if self._answered:
+            self._answered = False
+            results |= _NO_ANSWER
         rejected = False
         if decided is not None:
             decision = decided.decision
@@ -180,16 +200,16 @@ class Outbound:
             rejected = token == "policy_rejected" or (decision.unsigned == "reject" and token not in _AS_IT_IS)
             if rejected:
                 results |= {"code": decision.code, "phrase": decision.phrase}
-            elif decided.trunk is not None and decided.trunk.bypass and token not in _AS_IT_IS:
-                # The French network lets calls pass that a provider could not sign, and says so itself
-                port.append_headers(f"{decided.trunk.bypass_header}: {decided.trunk.bypass}\r\n")
+                self._answered = True
+            elif token not in _AS_IT_IS:
+                self._pass_unsigned(decision, decided.trunk)
         port.publish(results)
         if settings.record.calls and token != "request_not_signed":
             self._record_unsigned(token, request, decided, rejected, (perf_counter_ns() - began) // 1000)
         if token == "certificate_none":
             # Said once: an edge that waits for its certificate has nothing to say per call
             if port.once(token):
-                port.log("warn", f"calls pass unsigned: {one_line(str(error))}")
+                port.log("warn", f"calls {'are rejected' if rejected else 'pass unsigned'}: {one_line(str(error))}")
             if not self.service.signing.keys.signers and not rejected:
                 return UNSIGNED
         if settings.log_calls and port.logs("info"):
@@ -200,6 +220,15 @@ class Outbound:
                 f"sign call-id={printable(port.call_id())} result={result} token={token}{rule}: {one_line(error.detail)}",
             )
         return REJECTED if rejected else UNSIGNED
+
+    def _pass_unsigned(self, decision: Decision, trunk: Trunk | None) -> None:
+        if decision.p_headers:
+            # Ours to say, and there is nothing to say: what the caller himself says there goes no further
+            self._remove_headers(*_P_HEADERS)
+        if trunk is not None and trunk.bypass:
+            # The French network lets calls pass that a provider could not sign, and says so itself
+            self._remove_headers(trunk.bypass_header)
+            self.port.append_headers(f"{trunk.bypass_header}: {trunk.bypass}\r\n")
 
     def _record_unsigned(self, token: str, request: Request, decided: Decided | None, rejected: bool, took: int) -> None:
         signing = self.service.settings.signing
@@ -224,8 +253,10 @@ class Outbound:
         )
 
     def _say_troubles(self) -> None:
-        """What is wrong with the lists of numbers: each trouble once, by whichever process sees it first."""
-        former, self._troubles = self._troubles, self.service.signing.troubles
+        """What is wrong with the lists of numbers: each trouble once, and again after a reload, by whichever process sees it
+        first.
+        """
+        self._troubles = self.service.signing.troubles
         for error in self._troubles:
-            if error not in former and self.port.once(f"{error.token}:{error.detail}"):
+            if self.port.once(f"{error.token}:{error.detail}"):
                 self.port.log("err", one_line(str(error)))

@@ -99,10 +99,15 @@ class Hierarchy:
         self.policy_root = self._authority(f"{name} STI-PA ROOT CA", None)
         self.policy_signer = self._policy_signer()
 
-    def service_provider(self, spec: ServiceProvider = ServiceProvider(), issuer: Issued | None = None) -> Issued:
-        """Issue a certificate; from a delegate's CA (`spec.ca` of its own) if `issuer` is given."""
+    def service_provider(
+        self,
+        spec: ServiceProvider = ServiceProvider(),
+        issuer: Issued | None = None,
+        key: ec.EllipticCurvePrivateKey | None = None,
+    ) -> Issued:
+        """Issue a certificate; from a delegate's CA (`spec.ca` of its own) if `issuer` is given; of a new key without `key`."""
         issuer = issuer or self.intermediate
-        key = ec.generate_private_key(spec.curve)
+        key = key or ec.generate_private_key(spec.curve)
         name = _name(spec.common_name or f"SHAKEN {spec.spc}", "Lab Telephone Company")
         builder = self._builder(name, issuer.certificate.subject, key, spec.not_before, spec.not_after)
         builder = builder.add_extension(x509.BasicConstraints(ca=spec.ca, path_length=None), critical=True)

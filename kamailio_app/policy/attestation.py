@@ -62,6 +62,10 @@ class Decision:
     base: bool = False
     p_headers: bool = False
     unsigned: Literal["pass", "reject"] = "pass"
+    further: bool = field(init=False, default=False)  # there is more to sign than a shaken PASSporT
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "further", self.div or self.rcd or self.rph or self.mky or self.uri or self.base)
 
 
 @dataclass(frozen=True, slots=True)

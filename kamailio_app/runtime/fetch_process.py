@@ -265,7 +265,7 @@ async def _close_later(fetcher: Fetcher, seconds: float) -> None:
         await fetcher.close()
 
 
-async def _run(orders: socket.socket, link: socket.socket, record: Sequence[int]) -> None:
+async def _run(orders: socket.socket, link: socket.socket, record: Sequence[int] = ()) -> None:
     loop = asyncio.get_running_loop()
     reader, writer = await asyncio.open_connection(sock=link, limit=_LONGEST_LINE)
 

@@ -142,7 +142,6 @@ class Recording:
         self._segment = Segment(self._rules.directory, mark.place)
         try:
             self._segment.cut(mark.length)
-            self._segment.recall_index()
         except OSError:
             self._give_up()
             raise

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from kamailio_app import sip, sti_as
 from kamailio_app.errors import StirError, failure
-from kamailio_app.passport.claims import Attestation
+from kamailio_app.passport.claims import MAX_DEST, Attestation
 from kamailio_app.passport.rcd import RichCallData
 from kamailio_app.policy.attestation import Call, CallerIn, Customer, Decision, Trunk, caller_in
 from kamailio_app.policy.emergency import is_emergency
@@ -30,7 +30,7 @@ from kamailio_app.tn import NumberPlan, canonical_tn
 
 _ATTESTATIONS: Final[Mapping[str, Attestation]] = {level.value: level for level in Attestation}
 _NUMBERS: Final = frozenset({"caller", "called", "caller_in", "do_not_originate"})
-_MAX_LISTED: Final = 10  # numbers that the script names in one go
+_MAX_LISTED: Final = MAX_DEST + 1  # numbers that the script names: one too many is read, so that it is seen as too many
 
 
 class Origin(NamedTuple):
@@ -55,21 +55,15 @@ class Further(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """A decision, and what it was made of."""
+    """A decision, and what it was made of. `level`: None if the script asked for an attestation that there is not."""
 
     decision: Decision
     call: Call
-    level: Attestation
+    level: Attestation | None
     rules: SigningRules
     trunk: Trunk | None = None
     customer: Customer | None = None
     parties: tuple[Party | None, Party | None] | None = None  # caller and called, if the policy asked for them
-
-    @property
-    def further(self) -> bool:
-        """Is there more to sign than a shaken PASSporT?"""
-        decision = self.decision
-        return decision.div or decision.rcd or decision.rph or decision.mky or decision.uri or decision.base
 
 
 ANYWHERE: Final = Origin()
@@ -97,6 +91,7 @@ class Signing:
         self.settings, self.policy, self.keys = settings, policy, keys
         self._choices = Choices(keys.signers, settings.sign_from, settings.certificate)
         self._second = 0
+        self.troubles = ()  # what is wrong still is said again
         if former is None or former.inventory_file != settings.inventory_file:
             self._inventory = Numbers(settings.inventory_file, INVENTORY)
         if former is None or former.do_not_originate_file != settings.do_not_originate_file:
@@ -120,7 +115,7 @@ class Signing:
     def decide(self, request: Request, attest: str = "", origin: Origin = ANYWHERE) -> Decided:
         """What is to happen to an initial INVITE. `attest`: the attestation that the script asks for.
 
-        Errors (the call goes on unsigned): `request_not_signed`, `attest_unknown`.
+        Errors (the call goes on unsigned): `request_not_signed`.
         """
         if request.method != "INVITE" or request.in_dialog:
             raise failure("request_not_signed", request.method)
@@ -156,15 +151,14 @@ class Signing:
     def _decided(self, attest: str) -> Decided:
         """Where the policy has no conditions, all calls are alike."""
         decision = self.policy.settle(self.policy.conclude(self.policy.examine(_ANY_CALL)), "", "")
-        decided = Decided(decision, _ANY_CALL, decision.attest or self._level(attest), self.settings.signing)
-        self._unconditional[attest] = decided  # there are four of them, the others raised
+        level = decision.attest or self._level(attest)
+        decided = Decided(decision, _ANY_CALL._replace(asked=attest), level, self.settings.signing)
+        if not attest or attest in _ATTESTATIONS:  # four, and no more: a script may hand on whatever a peer said
+            self._unconditional[attest] = decided
         return decided
 
-    def _level(self, attest: str) -> Attestation:
-        level = _ATTESTATIONS.get(attest) if attest else self.settings.attest_level
-        if level is None:
-            raise failure("attest_unknown", attest)
-        return level
+    def _level(self, attest: str) -> Attestation | None:
+        return _ATTESTATIONS.get(attest) if attest else self.settings.attest_level
 
     # --- The signature ------------------------------------------------------------------------------------------
 
@@ -172,17 +166,24 @@ class Signing:
         """Sign as it was decided: what becomes of the headers, and by which pair.
 
         Errors (the call goes on unsigned, or is rejected where the decision says so): `policy_unsigned`, `policy_rejected`,
-        those of `Choices.choose`, of `sti_as.sign` and of `sti_as.sign_all`.
+        `attest_unknown`, those of `Choices.choose`, of `sti_as.sign` and of `sti_as.sign_all`.
         """
-        decision = decided.decision
+        decision, level = decided.decision, decided.level
         if decision.action != "sign":
             raise failure("policy_rejected" if decision.action == "reject" else "policy_unsigned", decision.rule)
-        signer = self.signer(decision.certificate, decision.spc)
+        try:
+            if level is None:
+                raise failure("attest_unknown", decided.call.asked)
+            signer = self.signer(decision.certificate, decision.spc)
+        except StirError:
+            if request.identity and decision.identity == "pass" and sti_as.carries_shaken(request):
+                raise failure("identity_present") from None  # it was not ours to sign anyway
+            raise
         origid, now = random_uuid() if decision.origid == "call" else decision.origid, self._clock()
-        if decided.further or (request.identity and (decision.identity != "pass" or decision.drop_malformed)):
-            wanted = _wanted(request, decided, further)
+        if decision.further or (request.identity and (decision.identity != "pass" or decision.drop_malformed)):
+            wanted = _wanted(request, decided, level, further)
             return sti_as.sign_all(request, wanted, signer, decided.rules, now=now, origid=origid), signer
-        signed = sti_as.sign(request, decided.level, signer, decided.rules, now=now, origid=origid, parties=decided.parties)
+        signed = sti_as.sign(request, level, signer, decided.rules, now=now, origid=origid, parties=decided.parties)
         return SignedCall((signed.identity,), signed.date, signed.claims), signer
 
     def signer(self, certificate: str = "", spc: str = "") -> Signer:
@@ -193,7 +194,7 @@ class Signing:
         """What the rules that sign ask for, NAME and service provider code; nothing of both: of the only provider there is."""
         asked = set(wanted(self.settings.sign_from, self.policy).questions)
         decisions = [rule.decision for rule in self.policy.rules]
-        if not asked or any(one.action == "sign" and not (one.certificate or one.spc) for one in decisions):
+        if any(one.action == "sign" and not (one.certificate or one.spc) for one in decisions):
             asked.add(("", ""))
         return sorted(asked)
 
@@ -217,10 +218,10 @@ def _number(party: Party | None) -> str:
     return party.value if party is not None and party.kind == "tn" else ""
 
 
-def _wanted(request: Request, decided: Decided, further: Further) -> Wanted:
+def _wanted(request: Request, decided: Decided, level: Attestation, further: Further) -> Wanted:
     decision, plan = decided.decision, decided.rules.plan
     return Wanted(
-        decided.level,
+        level,
         identity=decision.identity,
         drop_malformed=decision.drop_malformed,
         div=decision.div,
@@ -236,7 +237,7 @@ def _wanted(request: Request, decided: Decided, further: Further) -> Wanted:
 
 def _parties(listed: str, plan: NumberPlan) -> tuple[Party, ...]:
     """Numbers or URIs as the script lists them; what is neither is left out."""
-    found = [_party(one.strip(), plan) for one in listed.split(",")[:_MAX_LISTED] if one.strip()]
+    found = [_party(one.strip(), plan) for one in listed.split(",", _MAX_LISTED)[:_MAX_LISTED] if one.strip()]
     return tuple([party for party in found if party is not None])
 
 

@@ -27,8 +27,13 @@ def cfg(request: pytest.FixtureRequest) -> str:
 
 def hasty(cfg: str, directory: Path) -> str:
     """The same routing; transactions that have ended are forgotten after half a second instead of five."""
-    path = directory / f"hasty-{cfg}"
-    path.write_text(f'include_file "{ROOT / "cfg" / cfg}"\nmodparam("tm", "wt_timer", 500)\n')
+    return amended(cfg, directory, 'modparam("tm", "wt_timer", 500)')
+
+
+def amended(cfg: str, directory: Path, *lines: str) -> str:
+    """The same routing, with more lines behind it."""
+    path = directory / f"amended-{Path(cfg).name}"
+    path.write_text("\n".join([f'include_file "{ROOT / "cfg" / cfg}"', *lines, ""]))
     return str(path)
 
 
@@ -47,7 +52,7 @@ class Site:
             cfg,
             settings=settings,
             inside=[self.phone.uri, *([self.spare.uri] if options.pop("failover", False) else [])],
-            carriers=[self.carrier.uri],
+            carriers=options.pop("carriers", [self.carrier.uri]),
             **options,
         )
         self.target = (self.edge.host, self.edge.port)

@@ -1,11 +1,13 @@
-"""A SIP peer for tests: one UDP socket that sends what a test wrote and shows what came back, octet for octet."""
+"""A SIP peer for tests: it sends what a test wrote and shows what came back, octet for octet. By UDP, or by TCP."""
 
 from __future__ import annotations
 
 import itertools
 import re
+import selectors
 import socket
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Final
 
 _COUNTER: Final = itertools.count(1)
@@ -18,6 +20,7 @@ class SipMessage:
     start_line: str
     headers: tuple[tuple[str, str], ...]
     source: tuple[str, int]
+    octets: bytes = field(default=b"", repr=False)
 
     @property
     def code(self) -> int:
@@ -33,12 +36,27 @@ class SipMessage:
 
 
 class Peer:
-    """`host` is an address of the test's own network; the port is any."""
+    """`host` is an address of the test's own network; the port is any, unless one is given."""
 
-    def __init__(self, host: str) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind((host, 0))
+    transport = "UDP"
+
+    def __init__(self, host: str, port: int = 0) -> None:
+        self.socket = self._open(host, port)
         self.host, self.port = self.socket.getsockname()
+
+    def _open(self, host: str, port: int) -> socket.socket:
+        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        opened.bind((host, port))
+        return opened
+
+    def _send(self, octets: bytes, target: tuple[str, int]) -> None:
+        self.socket.sendto(octets, target)
+
+    def _receive(self, timeout: float) -> tuple[bytes, tuple[str, int]]:
+        """The next message. Errors: TimeoutError."""
+        self.socket.settimeout(timeout)
+        octets, source = self.socket.recvfrom(65536)
+        return octets, source
 
     @property
     def uri(self) -> str:
@@ -60,33 +78,34 @@ class Peer:
         method: str = "INVITE",
         branch: str = "",
         uri: str = "",
+        body: str = "",
     ) -> str:
-        """Send a request; its Call-ID. `extra` is whole header lines."""
+        """Send a request; its Call-ID. `extra` is whole header lines, `body` an SDP."""
         number = next(_COUNTER)
         call_id = call_id or f"test-{number}@{self.host}"
         extra = extra.encode() if isinstance(extra, str) else extra
         from_field = from_field or f"<sip:{caller}@{self.host}>;tag=t{call_id[5:8]}".encode()
-        self.socket.sendto(
+        self._send(
             f"{method} {uri or f'sip:{called}@{target[0]}:{target[1]}'} SIP/2.0\r\n"
-            f"Via: SIP/2.0/UDP {self.host}:{self.port};branch=z9hG4bK{branch or number}\r\n".encode()
+            f"Via: SIP/2.0/{self.transport} {self.host}:{self.port};branch=z9hG4bK{branch or number}\r\n".encode()
             + b"From: "
             + from_field
             + f"\r\nTo: <sip:{called}@{target[0]}>{f';tag={to_tag}' if to_tag else ''}\r\nCall-ID: {call_id}\r\n"
             f"CSeq: 1 {method}\r\nMax-Forwards: 70\r\nContact: <{self.uri}>\r\n".encode()
             + extra
-            + b"Content-Length: 0\r\n\r\n",
+            + (b"Content-Type: application/sdp\r\n" if body else b"")
+            + f"Content-Length: {len(body.encode())}\r\n\r\n{body}".encode(),
             target,
         )
         return call_id
 
     def receive(self, timeout: float = 5) -> SipMessage:
         """The next message. Errors: TimeoutError."""
-        self.socket.settimeout(timeout)
-        data, source = self.socket.recvfrom(65536)
+        data, source = self._receive(timeout)
         head = data.decode("utf-8", "replace").partition("\r\n\r\n")[0]
         start_line, *lines = head.split("\r\n")
         headers = tuple((name.lower().strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines))
-        return SipMessage(start_line, headers, source)
+        return SipMessage(start_line, headers, source, data)
 
     def receive_request(self, method: str, timeout: float = 5) -> SipMessage:
         while True:
@@ -114,10 +133,12 @@ class Peer:
         host, port = response.source
         fields = [f"{name}: {response.header(name)}" for name in ("Via", "From", "To", "Call-ID")]
         lines = [f"ACK sip:{host}:{port} SIP/2.0", *fields, "CSeq: 1 ACK", "Max-Forwards: 70", "Content-Length: 0"]
-        self.socket.sendto(("\r\n".join(lines) + "\r\n\r\n").encode(), response.source)
+        self._send(("\r\n".join(lines) + "\r\n\r\n").encode(), response.source)
 
-    def answer(self, request: SipMessage, code: int = 486, phrase: str = "Busy Here", tag: str = "callee") -> None:
-        """Answer a request that was received."""
+    def answer(
+        self, request: SipMessage, code: int = 486, phrase: str = "Busy Here", tag: str = "callee", extra: str = ""
+    ) -> None:
+        """Answer a request that was received. `extra` is whole header lines."""
         copied = [
             f"{name.title()}: {value}"
             for name, value in request.headers
@@ -130,4 +151,72 @@ class Peer:
             f"To: {to if 'tag=' in to else f'{to};tag={tag}'}",
             f"Contact: <{self.uri}>",
         ]
-        self.socket.sendto(("\r\n".join([*lines, "Content-Length: 0"]) + "\r\n\r\n").encode(), request.source)
+        self._send(("\r\n".join(lines) + f"\r\n{extra}Content-Length: 0\r\n\r\n").encode(), request.source)
+
+
+class TcpPeer(Peer):
+    """The same by TCP: takes connections, and makes one to whom it has none to. A port may be that of a UDP peer."""
+
+    transport = "TCP"
+
+    def _open(self, host: str, port: int) -> socket.socket:
+        self._connections: dict[tuple[str, int], socket.socket] = {}
+        self._waiting: dict[socket.socket, bytes] = {}
+        self._selector = selectors.DefaultSelector()
+        listening = socket.create_server((host, port))
+        self._selector.register(listening, selectors.EVENT_READ)
+        return listening
+
+    def _add(self, connection: socket.socket, address: tuple[str, int]) -> socket.socket:
+        self._connections[address] = connection
+        self._waiting[connection] = b""
+        self._selector.register(connection, selectors.EVENT_READ)
+        return connection
+
+    def _send(self, octets: bytes, target: tuple[str, int]) -> None:
+        connection = self._connections.get(target)
+        if connection is None:
+            connection = self._add(socket.create_connection(target, 5, (self.host, 0)), target)
+        connection.sendall(octets)
+
+    def _receive(self, timeout: float) -> tuple[bytes, tuple[str, int]]:
+        deadline = time.monotonic() + timeout
+        while True:
+            for address, connection in self._connections.items():
+                message, rest = first_message(self._waiting[connection])
+                if message:
+                    self._waiting[connection] = rest
+                    return message, address
+            left = deadline - time.monotonic()
+            ready = self._selector.select(left) if left > 0 else []
+            if not ready:
+                raise TimeoutError
+            for key, _ in ready:
+                self._read(key.fileobj)
+
+    def _read(self, ready: object) -> None:
+        if ready is self.socket:
+            self._add(*self.socket.accept())
+            return
+        address, connection = next(pair for pair in self._connections.items() if pair[1] is ready)
+        octets = connection.recv(65536)
+        self._waiting[connection] += octets
+        if not octets:
+            self._selector.unregister(connection)
+            self._connections.pop(address).close()
+
+    def close(self) -> None:
+        self._selector.close()
+        for connection in self._connections.values():
+            connection.close()
+        super().close()
+
+
+def first_message(stream: bytes) -> tuple[bytes, bytes]:
+    """The first message of a stream, by its Content-Length (RFC 3261 18.3), and what follows; nothing if it is not whole."""
+    head, end, body = stream.lstrip(b"\r\n").partition(b"\r\n\r\n")
+    found = re.search(rb"^Content-Length: *(\d+)", head, re.MULTILINE | re.IGNORECASE)
+    length = int(found[1]) if found else 0
+    if not end or len(body) < length:
+        return b"", stream
+    return head + end + body[:length], body[length:]

@@ -70,7 +70,7 @@ def test_recorder_that_hangs_is_caught_up_with(tmp_path: Path) -> None:
         until(lambda: len(server.journal()) > before + 500, "calls that nobody takes away")
         recorder.kill()  # while it is suspended
         another = server.recorder(other_than=recorder.pid)
-        until(lambda: len(server.recorded()) > before + 500, "the calls of meanwhile")
+        until(lambda: len(server.recorded(alive=True)) > before + 500, "the calls of meanwhile")
         server.kill_server()
         until(lambda: gone(another), "the recorder's end")
         assert_all_once(server)
@@ -111,7 +111,7 @@ def test_all_that_is_killed_at_once_loses_the_last_second_at_most(tmp_path: Path
     # And the store opens clean: what the former ones left is whole, and the next goes on behind it
     with Server(tmp_path, "last") as server:
         recorder = server.recorder()
-        until(lambda: server.recorded(), "calls of the next server")
+        until(lambda: server.recorded(alive=True), "calls of the next server")
         server.kill_server()
         until(lambda: gone(recorder), "the recorder's end")
         assert_all_once(server)
@@ -156,15 +156,15 @@ def test_last_line_that_is_torn_is_cut_when_the_server_starts(tmp_path: Path) ->
 def test_server_that_starts_while_the_former_ones_recorder_is_busy(tmp_path: Path) -> None:
     with Server(tmp_path, "a") as former, Server(tmp_path, "b") as server:
         first, second = former.recorder(), server.recorder()
-        until(lambda: former.recorded() or server.recorded(), "calls of one of them")
+        until(lambda: former.recorded(alive=True) or server.recorded(alive=True), "calls of one of them")
         # One of them writes; the other one's calls wait for its end
-        writes, waits = (former, server) if former.recorded() else (server, former)
-        assert waits.recorded() == []
+        writes, waits = (former, server) if former.recorded(alive=True) else (server, former)
+        assert waits.recorded(alive=True) == []
         writes.kill_server()
-        until(lambda: waits.recorded(), "calls of the other")
-        assert_all_once(writes)
+        until(lambda: waits.recorded(alive=True), "calls of the other")
         waits.kill_server()
         until(lambda: gone(first) and gone(second), "the recorders' end")
+        assert_all_once(writes)
         assert_all_once(waits)
 
 
@@ -179,7 +179,6 @@ def test_disk_that_is_full_costs_nothing_when_there_is_room_again(tmp_path: Path
         count = len(server.journal())
         until(lambda: len(server.journal()) > count + 1000, "calls that cannot be written")
         assert max(place.file(server.calls).stat().st_size for place in places(server.calls)) <= full
-        server.recorded()  # each line of it is whole
         assert server.log().count("calls wait in memory") == 1
         resource.prlimit(recorder.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         until(lambda: "record: in use again" in server.log(), "a line in the log")

@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -74,6 +75,16 @@ def _delegate_who_says(name: str) -> Callable[[_Lab], Issued]:
     return issue
 
 
+@cache
+def _one_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _of_one_key(spc: str) -> Callable[[_Lab], Issued]:
+    """Of several providers, who should each have a key of their own."""
+    return lambda lab: lab.trusted.service_provider(ServiceProvider(spc), key=_one_key())
+
+
 def _without_issuers(lab: _Lab) -> Issued:
     return replace(lab.trusted.service_provider(), issuers=())
 
@@ -107,6 +118,8 @@ CERTIFICATES: Final[dict[str, Callable[[_Lab], Issued]]] = {
     "malformed-constraints": _constrained(b"\x30\x03\x04\x01\x00"),
     "other-name": _spec(ServiceProvider(common_name="Lab Telephone Company")),
     "revoked": _spec(ServiceProvider()),
+    "one-key": _of_one_key("8001"),
+    "one-key-too": _of_one_key("8002"),
     "of-revoked-issuer": _delegated(TNAuthList(numbers=(_TN,))),
 }
 

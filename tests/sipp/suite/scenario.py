@@ -27,6 +27,7 @@ TYPES: Final = {
     "div": ("dest", "iat", "orig"),
     "rcd": ("dest", "iat", "orig"),
     "rph": ("dest", "iat", "orig"),
+    "base": ("dest", "iat", "orig"),  # in compact form
 }
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]*")
 _ANSWER: Final = re.compile(r"[2-6][0-9]{2}( \S.*)?")

@@ -22,6 +22,7 @@ from tests.sipp.suite.trace import all_values
 _FRESH: Final = 10.0  # seconds since it was signed, in a laboratory
 _NEAR: Final = 60  # seconds between iat and Date: RFC 8224 6.1 step 3
 _FIELD: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)((?:\s*;\s*[^;]+)*)")
+_COMPACT: Final = re.compile(r"\.\.([A-Za-z0-9_-]{86});info=<([^<>\s]+)>;alg=ES256")
 _PARAMETER: Final = re.compile(r'\s*;\s*(\w+)\s*=\s*(<[^>]*>|"[^"]*"|[^;\s]+)')
 
 
@@ -50,6 +51,9 @@ def _of_one(
     dates: tuple[tuple[str, ...], tuple[str, ...]],
     signer: Callable[[str], tuple[str, x509.Certificate] | None],
 ) -> Iterator[Finding]:
+    if wanted.ppt == "base":
+        yield from _compact(wanted, value, call, dates[1], signer)
+        return
     match = _FIELD.fullmatch(value)
     yield Finding("Identity in full form", "three texts in base64url, parameters", "so" if match else value[:200], bool(match))
     if match is None:
@@ -72,6 +76,26 @@ def _of_one(
     yield from _moments(wanted, claims, *dates)
 
 
+def _compact(
+    wanted: Signed,
+    value: str,
+    call: Call,
+    dates: tuple[str, ...],
+    signer: Callable[[str], tuple[str, x509.Certificate] | None],
+) -> Iterator[Finding]:
+    """RFC 8225 7: header and claims are made of the request; the signature says whether they are those that were signed."""
+    match = _COMPACT.fullmatch(value)
+    yield Finding("Identity in compact form", "a signature, info and alg", "so" if match else value[:200], bool(match))
+    found = signer(match[2]) if match else None
+    yield _same("certificate at x5u", wanted.certificate, found[0] if found else "none")
+    if match is None or found is None or len(dates) != 1:
+        return
+    iat = int(parsedate_to_datetime(dates[0]).timestamp())
+    claims = {"dest": _dest(wanted, call), "iat": iat, "orig": _orig(wanted, call), **wanted.claims}
+    texts = [_text(members) for members in ({"alg": "ES256", "typ": "passport", "x5u": match[2]}, claims)]
+    yield _signature(".".join((*texts, match[1])), found[1])
+
+
 def _signature(token: str, certificate: x509.Certificate) -> Finding:
     options = {"verify_aud": False, "verify_iat": False}
     try:
@@ -87,8 +111,8 @@ def _claims(wanted: Signed, call: Call, claims: dict[str, Any]) -> Iterator[Find
         yield _same(name, value, claims.get(name))
     if wanted.attest:
         yield _same("attest", wanted.attest, claims.get("attest"))
-    yield _same("orig", {"tn": wanted.orig or call.caller.lstrip("+")}, claims.get("orig"))
-    yield _same("dest", {"tn": list(wanted.dest) or [call.called.lstrip("+")]}, claims.get("dest"))
+    yield _same("orig", _orig(wanted, call), claims.get("orig"))
+    yield _same("dest", _dest(wanted, call), claims.get("dest"))
     if "origid" not in TYPES[wanted.ppt]:
         return
     origid = str(claims.get("origid"))
@@ -98,10 +122,26 @@ def _claims(wanted: Signed, call: Call, claims: dict[str, Any]) -> Iterator[Find
         yield Finding("origid", "a UUID", origid, _is_uuid(origid))
 
 
+def _orig(wanted: Signed, call: Call) -> dict[str, str]:
+    value = wanted.orig or call.caller.lstrip("+")
+    return {_kind(value): value}
+
+
+def _dest(wanted: Signed, call: Call) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for value in wanted.dest or (call.called.lstrip("+"),):
+        found.setdefault(_kind(value), []).append(value)
+    return found
+
+
+def _kind(identity: str) -> str:
+    return "uri" if ":" in identity else "tn"
+
+
 def _deterministic(*texts: str) -> Iterator[Finding]:
     """RFC 8225 9: no spaces, names in order."""
     got = [_octets(text).decode("utf-8", "replace") for text in texts]
-    wanted = [json.dumps(_members(text), separators=(",", ":"), sort_keys=True, ensure_ascii=False) for text in texts]
+    wanted = [_json(_members(text)) for text in texts]
     yield Finding("JSON in its deterministic form", " ".join(wanted), " ".join(got), got == wanted)
 
 
@@ -124,6 +164,14 @@ def _moments(wanted: Signed, claims: dict[str, Any], sent: tuple[str, ...], date
     expected = {"near": "one, near iat", "kept": f"{' | '.join(sent)}, near iat"}[wanted.date]
     got = " | ".join(dates) or "none"
     yield Finding("Date at the callee", expected, got, good and (wanted.date != "kept" or dates == sent))
+
+
+def _json(members: dict[str, Any]) -> str:
+    return json.dumps(members, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+
+
+def _text(members: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(_json(members).encode()).decode().rstrip("=")
 
 
 def _octets(text: str) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.fake_ksr import MODES
 
+from .desk import OPEN, Desk
 from .support import World
 
 
@@ -18,3 +19,15 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     yield world
     assert world.ksr.violations == []
     assert world.ksr.held == []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)

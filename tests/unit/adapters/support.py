@@ -115,7 +115,7 @@ class World:
         assert isinstance(stir.service.credentials.get(X5U, self.clock.now), Credential)
 
     def results(self, *names: str) -> dict[str, str | int]:
-        return {name: self.ksr.var[f"stir_{name}"] for name in names or RESULTS}
+        return {name: self.ksr.var.get(f"stir_{name}", 0) for name in names or RESULTS}
 
     def reload(self) -> None:
         """What the operator does: kamcmd pv.shvSet stirshaken int N."""

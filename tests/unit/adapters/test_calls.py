@@ -2,292 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from kamailio_app import sip
-from kamailio_app.adapters.calls import Calls
-from kamailio_app.adapters.outbound import Outbound
-from kamailio_app.adapters.port import Level
 from kamailio_app.credentials.tnauthlist import TNAuthList
 from kamailio_app.errors import FAILED, NOT_VALIDATED, PASSED
 from kamailio_app.lab.pki import ServiceProvider
-from kamailio_app.runtime.cache import Fetched
-from kamailio_app.runtime.service import Service
-from kamailio_app.sip import Request
 
-from ..builders import ABSENT, DATE, DEST, NOW, ORIG, ORIGID, X5U, credential, hierarchy, identity, pem, provider, request
-from ..runtime.support import Clock, toml
-
-FROM = f"sip:+{ORIG}@orig.example.com;user=phone"
-OPEN: list[Service] = []
-OUR_X5U = "https://cr.example.test/sp1234.pem"
-
-
-class Port:
-    """A SIP server that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.snapshot = request()
-        self.level = 2
-        self.lines = ""
-        self.removed: list[str] = []
-        self.says: dict[str, str] = {}
-        self.protocol, self.sdp = "udp", ""
-        self.reason: tuple[str, ...] = ()
-        self.upstream: tuple[str, ...] = ()
-        self.replaced: dict[str, list[str]] = {}
-        self.asked_for: list[str] = []
-        self.seen: dict[str, int] = {}
-        self.published: list[set[str]] = []
-        self.asserted: list[str] | None = None
-        self.from_uri: str | None = None
-        self.results: dict[str, str | int] = {}
-        self.said: list[tuple[str, str]] = []
-        self.known: set[str] = set()
-        self.table: dict[str, str] = {}
-
-    def request(self) -> Request:
-        return self.snapshot
-
-    def call_id(self) -> str:
-        return "a b\r\n@h"
-
-    def script(self, name: str) -> str:
-        self.asked_for.append(name)
-        return self.says.get(name, "")
-
-    def source(self) -> str:
-        self.asked_for.append("source")
-        return "192.0.2.9"
-
-    def source_port(self) -> int:
-        self.asked_for.append("port")
-        return 5060
-
-    def transport(self) -> str:
-        self.asked_for.append("transport")
-        return self.protocol
-
-    def tls_peer(self) -> str:
-        self.asked_for.append("tls_peer")
-        return "pbx.customer.example"
-
-    def request_in_full(self) -> Request:
-        self.asked_for.append("request_in_full")
-        return self.snapshot
-
-    def body(self) -> str:
-        self.asked_for.append("body")
-        return self.sdp
-
-    def reasons(self) -> tuple[str, ...]:
-        return self.reason
-
-    def identity_upstream(self) -> tuple[str, ...]:
-        return self.upstream
-
-    def replace_header(self, name: str, values: Sequence[str]) -> None:
-        self.replaced = {name: list(values)}
-
-    def remove_header(self, name: str) -> None:
-        self.removed.append(name)
-
-    def seen_before(self, key: str, lifetime: int) -> bool:
-        seen = key in self.seen
-        self.seen.setdefault(key, lifetime)
-        return seen
-
-    def append_headers(self, lines: str) -> None:
-        self.lines += lines
-
-    def replace_asserted(self, values: Sequence[str]) -> None:
-        self.asserted = list(values)
-
-    def remove_asserted(self) -> None:
-        self.asserted = []
-
-    def append_asserted(self, values: Sequence[str]) -> None:
-        self.asserted = list(values)
-
-    def replace_from_uri(self, uri: str, sent: str) -> None:
-        self.from_uri = uri
-
-    def publish(self, results: Mapping[str, str | int]) -> None:
-        self.results.update(results)
-        self.published.append(set(results))
-
-    def log(self, level: Level, text: str) -> None:
-        self.said.append((level, text))
-
-    def logs(self, level: Level) -> bool:
-        return {"err": -1, "warn": 0, "info": 2}[level] <= self.level
-
-    def once(self, what: str) -> bool:
-        fresh = what not in self.known
-        self.known.add(what)
-        return fresh
-
-    def get(self, key: str) -> str | None:
-        return self.table.get(key)
-
-    def put(self, key: str, value: str, lifetime: int) -> None:
-        self.table[key] = value
-
-
-class Desk:
-    """The calls of one process with everything at hand."""
-
-    def __init__(self, directory: Path, **sections: Mapping[str, Any]) -> None:
-        values: dict[str, dict[str, Any]] = {
-            "signing": {"certificate_dir": "certs", "public_cert_url": "https://cr.example.test/{name}.pem"},
-            "verification": {"ca_file": "trusted.pem"},
-        }
-        for section, options in sections.items():
-            values.setdefault(section, {}).update(options)
-        (directory / "stirshaken.toml").write_text(toml(values))
-        (directory / "trusted.pem").write_bytes(pem(hierarchy().root.certificate))
-        provider().write(directory / "certs", "sp1234")
-        self.clock, self.port = Clock(), Port()
-        self.service = Service(directory / "stirshaken.toml", self.port, clock=self.clock)
-        OPEN.append(self.service)
-        self.has(X5U, provider().chain_pem)
-        self.calls = Calls(self.service, self.port)
-        self.outbound = Outbound(self.service, self.port)
-
-    def has(self, url: str, chain: bytes = b"", token: str = "") -> None:
-        """What a fetch brought is at hand: a chain, or the token of a failure."""
-        lifetime = 10 if token else 3600
-        fetched = Fetched(NOW + lifetime, pem=chain.decode(), token=token, generation=self.service.generation)
-        self.port.put(url, fetched.to_text(), lifetime)
-
-    def sign(self, attest: str = "", **changes: Any) -> int:
-        self.port.snapshot = request(**changes)
-        return self.outbound.sign(attest)
-
-    def verify(self, *, block: bool = False, last_try: bool = False, tag: bool = True, **changes: Any) -> int:
-        self.port.snapshot = request(**changes)
-        return self.calls.verify(block=block, last_try=last_try, tag=tag)
-
-    def line(self) -> str:
-        ((level, text),) = self.port.said
-        assert level == "info"
-        return text
-
-
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    yield
-    while OPEN:
-        OPEN.pop().close()
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
-
-
-# --- Signing ----------------------------------------------------------------------------------------------------
-
-
-def test_what_is_signed_is_valid_at_the_other_side(desk: Desk) -> None:
-    desk.has(OUR_X5U, provider().chain_pem)
-    assert desk.sign("A") == 1
-    date, value, nothing = desk.port.lines.split("\r\n")
-    assert date == f"Date: {DATE}"
-    assert nothing == ""
-    assert desk.verify(identity=(value.removeprefix("Identity: "),)) == 1
-    assert desk.port.results["attest"] == "A"
-
-
-def test_signed_call_is_shown_and_said(desk: Desk) -> None:
-    assert desk.sign("B", date=DATE) == 1
-    assert desk.port.lines.startswith("Identity: ")
-    origid = desk.port.results["origid"]
-    assert desk.port.results == {"token": "", "attest": "B", "origid": origid, "rule": "default"}
-    line, _, took = desk.line().rpartition(" us=")
-    assert line == f"sign call-id=a\\x20b\\x0d\\x0a@h result=signed attest=B orig={ORIG} dest={DEST} origid={origid}"
-    assert took.isdigit()
-
-
-def test_every_call_has_an_origid_of_its_own(desk: Desk) -> None:
-    seen = set()
-    for _ in range(20):
-        desk.sign()
-        seen.add(desk.port.results["origid"])
-    assert len(seen) == 20
-
-
-@pytest.mark.parametrize(
-    ("attest", "changes", "token"),
-    [
-        ("a", {}, "attest_unknown"),
-        ("AA", {}, "attest_unknown"),
-        ("", {"method": "ACK"}, "request_not_signed"),
-        ("", {"in_dialog": True}, "request_not_signed"),
-        ("", {"identity": (identity(),)}, "identity_present"),
-        ("", {"from_uri": "sip:alice@x"}, "orig_missing"),
-        ("", {"to_uri": "sip:bob@x"}, "dest_missing"),
-        ("", {"date": "yesterday"}, "date_malformed"),
-        ("", {"date": "Tue, 14 Nov 2023 22:11:20 GMT"}, "date_stale"),
-        ("", {"date": "Tue, 14 Nov 2023 22:15:20 GMT"}, "date_in_future"),
-    ],
-)
-def test_call_that_cannot_be_signed_goes_on_as_it_is(desk: Desk, attest: str, changes: dict[str, Any], token: str) -> None:
-    assert desk.sign(attest, **changes) == 2
-    rule = "" if token in ("attest_unknown", "request_not_signed") else "default"
-    assert desk.port.results == {"token": token, "attest": "", "origid": "", "rule": rule}
-    assert desk.port.lines == ""
-    assert desk.line().startswith(f"sign call-id=a\\x20b\\x0d\\x0a@h result=unsigned token={token}")
-
-
-def test_pinned_pair_that_has_expired_signs_nothing(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, signing={"certificate": "sp1234"})
-    desk.clock.now = provider().certificate.not_valid_after_utc.timestamp()
-    assert desk.sign() == 2
-    assert desk.port.results["token"] == "certificate_expired"
-
-
-def test_missing_certificate_is_said_once(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, signing={"certificate": "sp9999"}, log={"calls": False})
-    for _ in range(3):
-        assert desk.sign() == 2
-        assert desk.port.results["token"] == "certificate_none"
-    assert desk.port.said == [("warn", "calls pass unsigned: certificate_none: no pair sp9999")]
-
-
-def test_without_any_pair_there_is_no_line_per_call(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, signing={"certificate_dir": "nowhere"})
-    for _ in range(3):
-        assert desk.sign() == 2
-    assert desk.port.said == [("warn", "calls pass unsigned: certificate_none: no usable pair")]
-
-
-def test_pair_that_is_not_valid_now_is_said_per_call(desk: Desk) -> None:
-    desk.clock.now = provider().certificate.not_valid_after_utc.timestamp()
-    for _ in range(3):
-        assert desk.sign() == 2
-    (warned, *lines) = desk.port.said
-    assert warned == ("warn", "calls pass unsigned: certificate_none: 1 pairs, none valid now")
-    assert [level for level, _text in lines] == ["info"] * 3
-    assert "result=unsigned token=certificate_none" in lines[0][1]
-
-
-def test_peers_text_in_a_reason_is_made_safe(desk: Desk) -> None:
-    assert desk.sign(from_uri="sip:a\r\nb\0\u00e9@x") == 2
-    assert desk.line().endswith("token=orig_missing: sip:a\\x0d\\x0ab\\x00\\xe9@x")
-
-
-@pytest.mark.parametrize(("calls", "level", "lines"), [(True, 2, 3), (False, 2, 0), (True, 1, 0)])
-def test_lines_about_calls_can_be_turned_off(tmp_path: Path, calls: bool, level: int, lines: int) -> None:
-    desk = Desk(tmp_path, log={"calls": calls})
-    desk.port.level = level
-    assert (desk.sign(), desk.sign("x"), desk.verify()) == (1, 2, 3)
-    assert len(desk.port.said) == lines
-
+from ..builders import ABSENT, DEST, NOW, ORIG, ORIGID, X5U, credential, hierarchy, identity, provider, request
+from .desk import Desk
 
 # --- Verifying --------------------------------------------------------------------------------------------------
 
@@ -305,6 +31,14 @@ def test_valid_call(desk: Desk) -> None:
         f"x5u={X5U} spc=1234 fingerprint={credential().fingerprint[:16]}"
     )
     assert took.isdigit()
+
+
+@pytest.mark.parametrize(("calls", "level", "lines"), [(True, 2, 1), (False, 2, 0), (True, 1, 0)])
+def test_lines_about_calls_can_be_turned_off(tmp_path: Path, calls: bool, level: int, lines: int) -> None:
+    desk = Desk(tmp_path, log={"calls": calls})
+    desk.port.level = level
+    assert desk.verify() == 3
+    assert len(desk.port.said) == lines
 
 
 @pytest.mark.parametrize("changes", [{"method": "BYE"}, {"method": "ACK"}, {"in_dialog": True}, {"method": ""}])

@@ -132,7 +132,7 @@ def edge(world: World, monkeypatch: pytest.MonkeyPatch) -> EdgeWorld:
     return EdgeWorld(world, monkeypatch)
 
 
-RELAYED = ["tm.t_on_failure ksr_failover", "tm.t_on_branch ksr_branch", "tm.t_on_reply ksr_reply", "tm.t_relay"]
+RELAYED = ["tm.t_on_branch ksr_branch", "tm.t_on_reply ksr_reply", "tm.t_on_failure ksr_failover", "tm.t_relay"]
 
 
 def dispatched(group: int) -> list[str]:
@@ -193,14 +193,14 @@ def test_retransmission_is_left_to_its_transaction(edge: EdgeWorld, answers: dic
 @pytest.mark.parametrize(
     ("method", "answers", "events"),
     [
-        ("BYE", {"rr.loose_route": 1}, ["rr.loose_route", "tm.t_relay"]),
+        ("BYE", {"rr.loose_route": 1}, ["rr.loose_route", "tm.t_on_failure ksr_failover", "tm.t_relay"]),
         (
             "INVITE",
             {"rr.loose_route": 1},
-            ["rr.loose_route", "tm.t_on_branch ksr_branch", "tm.t_on_reply ksr_reply", "tm.t_relay"],
+            ["rr.loose_route", *RELAYED],
         ),
         ("BYE", {}, ["rr.loose_route", "sl.sl_send_reply 404 Not here"]),
-        ("ACK", {"rr.loose_route": 1}, ["rr.loose_route", "tm.t_relay"]),
+        ("ACK", {"rr.loose_route": 1}, ["rr.loose_route", "tm.t_on_failure ksr_failover", "tm.t_relay"]),
         ("ACK", {"tm.t_check_trans": 1}, ["rr.loose_route", "tm.t_check_trans", "tm.t_relay"]),
         ("ACK", {}, ["rr.loose_route", "tm.t_check_trans"]),
     ],
@@ -317,7 +317,7 @@ def test_nobody_to_send_to_is_answered(edge: EdgeWorld) -> None:
 def test_call_that_cannot_be_sent_is_answered(edge: EdgeWorld) -> None:
     edge.world.call()
     edge.source = INSIDE
-    edge.ksr.answers["tm.t_relay"] = -1
+    edge.ksr.answers.update({"tm.t_relay": -1, "dispatcher.ds_next_dst": -1})
     assert edge.route()[-1] == "sl.send_reply 500 Server Internal Error"
 
 
@@ -330,6 +330,7 @@ def test_destination_out_of_order_is_followed_by_the_next(edge: EdgeWorld) -> No
     assert edge.route("ksr_failover") == [
         "tm.t_is_canceled",
         "tm.t_check_status (408)|(5[0-9][0-9])",
+        "tm.t_branch_replied",
         "dispatcher.ds_next_dst",
         *RELAYED,
     ]
@@ -347,6 +348,77 @@ def test_no_failover_for_what_was_decided(edge: EdgeWorld, answers: dict[str, in
     edge.world.call()
     edge.ksr.answers.update(answers)
     assert edge.route("ksr_failover")[-1] == last
+
+
+# --- Size -------------------------------------------------------------------------------------------------------
+
+NEXT_HOP = b"sip:192.0.2.7"
+
+
+def large(edge: EdgeWorld) -> Message:
+    """A call from the inside that is one octet too large for UDP; the first carrier is chosen."""
+    edge.ksr.udp_mtu = 1300
+    edge.source = INSIDE
+    return edge.world.call(destination=NEXT_HOP, length=1300 - edge.script.STILL_TO_COME + 1)
+
+
+def test_large_request_goes_by_tcp(edge: EdgeWorld) -> None:
+    message = large(edge)
+    edge.route()
+    assert message.destination == NEXT_HOP + b";transport=tcp"
+    assert len(edge.did("tm.t_relay")) == 1
+
+
+@pytest.mark.parametrize(("mtu", "less"), [(1300, 1), (None, 0)])
+def test_request_that_fits_or_may_be_large_stays_with_udp(edge: EdgeWorld, mtu: int | None, less: int) -> None:
+    message = large(edge)
+    message.length -= less
+    edge.ksr.udp_mtu = mtu
+    edge.route()
+    assert message.destination == NEXT_HOP
+
+
+def test_transport_that_the_next_hop_names_is_kept(edge: EdgeWorld) -> None:
+    message = large(edge)
+    message.destination = NEXT_HOP + b";transport=tls"
+    edge.route()
+    assert message.destination == NEXT_HOP + b";transport=tls"
+
+
+def test_large_request_that_nobody_takes_by_tcp_goes_by_udp_then_to_the_next(edge: EdgeWorld) -> None:
+    message = large(edge)
+    tried: list[bytes | None] = []
+    others = [b"sip:192.0.2.8", b"sip:192.0.2.9;transport=tls"]
+
+    def relay() -> int:
+        tried.append(message.destination)
+        return -1
+
+    def another() -> int:
+        if not others:
+            return -1
+        message.destination = others.pop(0)
+        return 1
+
+    edge.ksr.answers.update({"tm.t_relay": relay, "dispatcher.ds_next_dst": another})
+    assert edge.route()[-1] == "sl.send_reply 500 Server Internal Error"
+    first, second = NEXT_HOP, b"sip:192.0.2.8"
+    by_tcp = b";transport=tcp"
+    assert tried == [first + by_tcp, first, second + by_tcp, second, b"sip:192.0.2.9;transport=tls"]
+
+
+@pytest.mark.parametrize(("replied", "goes_to"), [(-1, NEXT_HOP), (1, b"sip:192.0.2.8;transport=tcp")])
+def test_silence_by_tcp_is_followed_by_udp_and_an_answer_by_the_next(edge: EdgeWorld, replied: int, goes_to: bytes) -> None:
+    message = large(edge)
+
+    def another() -> int:
+        message.destination = b"sip:192.0.2.8"
+        return 1
+
+    edge.route()
+    edge.ksr.answers.update({"tm.t_check_status": 1, "tm.t_branch_replied": replied, "dispatcher.ds_next_dst": another})
+    edge.route("ksr_failover")
+    assert message.destination == goes_to
 
 
 # --- Parked calls -----------------------------------------------------------------------------------------------

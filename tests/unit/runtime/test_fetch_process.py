@@ -22,9 +22,12 @@ from kamailio_app.runtime.disk import CertificateStore
 from kamailio_app.runtime.fetch_process import FetchProcess
 from kamailio_app.runtime.fetcher import Download
 from kamailio_app.runtime.link import FETCH, KEEP, RENEW, Keeper, Orders
+from kamailio_app.runtime.record import Record
 from kamailio_app.runtime.service import Service
+from kamailio_app.runtime.trust import Trust
 
 from ..builders import DAY, NOW, X5U, evil, hierarchy, pem, provider
+from .recorded import call_ids, put
 from .support import LISTS, OTHER, Host, Said, settled, trust
 
 GENERATION = "0:0"
@@ -584,7 +587,7 @@ def test_orders_wait_for_the_configuration_and_answers_go_through_the_link(host:
     async def main() -> None:
         with closing(Orders()) as orders:
             ours, theirs = socket.socketpair()
-            task = asyncio.create_task(fetch_process._run(orders.read, theirs))
+            task = asyncio.create_task(fetch_process._run(orders.read, theirs, ()))
             reader, writer = await asyncio.open_connection(sock=ours)
             assert orders.put(FETCH, GENERATION, X5U)
             assert orders.put("\udce9", GENERATION, OTHER)
@@ -602,13 +605,42 @@ def test_orders_wait_for_the_configuration_and_answers_go_through_the_link(host:
     assert host.web.closed == 1
 
 
+def test_calls_are_recorded_by_the_settings_and_what_is_left_when_the_server_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "stirshaken.toml"
+    settings = "[record]\nrecord_calls = true\nrecord_dir = 'calls'\n[cache]\nstate_dir = ''\n"
+    configuration = {"path": str(path), "settings": settings, "anchors": "", "generation": GENERATION, "trust": list(Trust())}
+
+    async def main() -> None:
+        with closing(Record()) as record:
+            orders = Orders()
+            ours, theirs = socket.socketpair()
+            task = asyncio.create_task(fetch_process._run(orders.read, theirs, record.fds))
+            reader, writer = await asyncio.open_connection(sock=ours)
+            # Something that is said of the record goes the way of all that is said
+            (tmp_path / "calls").touch()
+            put(record, call_id="first")
+            writer.write(json.dumps(configuration).encode() + b"\n")
+            said = [json.loads(await asyncio.wait_for(reader.readline(), 10)) for _ in range(2)]
+            assert {each["text"].partition(":")[0] for each in said} == {"fetch process ready", "record"}
+            (tmp_path / "calls").unlink()
+            put(record, call_id="second")
+            writer.close()
+            for end in (orders._write, orders._ring, orders.bell):
+                end.close()
+            await asyncio.wait_for(task, 10)
+            orders.read.close()
+            assert call_ids(tmp_path / "calls") == ["first", "second"]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("line", [b"garbage\n", b"{}\n", b"[1]\n", b"\xff\n", b'{"path": "x", "settings": "a = "}\n'])
 def test_configuration_that_is_none_ends_the_program(line: bytes) -> None:
     async def main() -> None:
         with closing(Orders()) as orders:
             ours, theirs = socket.socketpair()
             with closing(ours):
-                task = asyncio.create_task(fetch_process._run(orders.read, theirs))
+                task = asyncio.create_task(fetch_process._run(orders.read, theirs, ()))
                 ours.sendall(line)
                 await asyncio.wait_for(task, 10)
 

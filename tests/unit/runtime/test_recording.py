@@ -7,7 +7,7 @@ import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -278,11 +278,9 @@ def test_killed_with_the_server_what_was_written_stays_and_is_whole(tmp_path: Pa
             site.put(*range(10, 20))
             sickle = Sickle(patch, at)
             recorder = site.recording()
-            try:
+            with suppress(Killed):
                 while recorder.turn():
                     pass
-            except Killed:
-                pass
             sickle.rests()
             kill(recorder)
         another = Site(site.directory)
@@ -294,6 +292,29 @@ def test_killed_with_the_server_what_was_written_stays_and_is_whole(tmp_path: Pa
         assert found[10:-1] == [*range(10, 10 + len(found) - 11)]
         for each in (site, another):
             each.record.close()
+
+
+def test_killed_after_another_wrote_nothing_of_the_other_is_lost(tmp_path: Path) -> None:
+    for at in range(1, 30):
+        site, other = Site(tmp_path / str(at)), Site(tmp_path / str(at))
+        with pytest.MonkeyPatch.context() as patch:
+            site.put(*range(10))
+            site.run()
+            other.put(*range(10, 15))
+            other.run()
+            site.put(*range(15, 20))
+            sickle = Sickle(patch, at)
+            recorder = site.recording()
+            with suppress(Killed):
+                while recorder.turn():
+                    pass
+            sickle.rests()
+            kill(recorder)
+            site.run()
+        assert numbers(site) == [*range(20)], f"killed at {at}"
+        for each in (site, other):
+            each.record.close()
+    assert not sickle.fell
 
 
 # --- Others -------------------------------------------------------------------------------------------------------
@@ -445,6 +466,32 @@ def test_index_that_is_damaged_is_made_again(site: Site, monkeypatch: pytest.Mon
     with Index(index) as read:
         assert sum(len(list(read.offsets(run.id, "dest", ["12155550131"]))) for run in read.runs()) >= 15
     assert numbers(site) == [*range(20)]
+
+
+def test_index_of_lines_that_were_lost_is_forgotten_before_others_come(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_store, "RUN_OCTETS", 1000)
+    site.put(*range(10))
+    site.run()
+    # With the machine's power; the index was written, the lines were not
+    file = site.directory / TODAY
+    os.truncate(file, file.read_bytes().rfind(b"\n", 0, file.stat().st_size // 2) + 1)
+    server = Site(site.directory)
+    server.put(*range(90, 110), origid="later")
+    server.run()
+    server.record.close()
+    with Index(file.with_suffix(".sqlite")) as index:
+        indexed = [offset for run in index.runs() for offset in index.offsets(run.id, "origid", ["later"])]
+        ends = index.runs()[0].ends
+    lines = file.read_bytes()[:ends].split(b"\n")
+    assert len(indexed) == len(set(indexed)) == sum(b'"later"' in line for line in lines) > 15
+
+
+def test_memory_is_given_back(site: Site) -> None:
+    site.put(*range(20_000))
+    before = os.fstat(site.record.fds[0]).st_blocks * 512
+    site.run()
+    assert before > 3 << 20
+    assert os.fstat(site.record.fds[0]).st_blocks * 512 < 1 << 20
 
 
 def test_old_days_go(site: Site) -> None:
