@@ -535,7 +535,11 @@ def _mky(call: _Call) -> dict[str, Any]:
 
 
 def _identity(signer: Signer, ppt: str | None, members: Mapping[str, Any]) -> str:
-    return _wrapped(signer, ppt, canonical_json(members))
+    try:
+        payload = canonical_json(members)
+    except ValueError as error:  # half a surrogate pair in what another signed
+        raise failure("claim_malformed", "no text") from error
+    return _wrapped(signer, ppt, payload)
 
 
 def _wrapped(signer: Signer, ppt: str | None, payload: bytes) -> str:

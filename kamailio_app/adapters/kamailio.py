@@ -72,7 +72,12 @@ _LONG_LINE: Final = 8192  # characters: a traceback says what happened in its en
 _LOOK_EVERY: Final = 60  # seconds
 _LISTEN: Final = 1.0  # seconds that the keeper waits for the fetch process at a time
 # Script variables outlive their call: after an error they must not speak of an earlier one
-_INTERNAL_ERROR: Final[Mapping[str, str | int]] = {**NOT_VERIFIED, **NOTHING_MORE, "token": "internal_error"}
+_INTERNAL_ERROR: Final[Mapping[str, str | int]] = {
+    **NOT_VERIFIED,
+    **NOTHING_MORE,
+    "rule": "",
+    "token": "internal_error",
+}
 # What a peer may have in a header (a folded line, a NUL), and KSR or the next hop must not get back
 _NOT_IN_A_HEADER: Final = re.compile(r"[\r\n\0]+")
 

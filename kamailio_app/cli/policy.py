@@ -135,7 +135,8 @@ def _outcome(decision: Decision, attest: str) -> str:
     words = [f"signed: {attest}"]
     words += [f"{name} {value}" for name in ("certificate", "spc", "origid") if (value := getattr(decision, name))]
     words += [f"Identity that is there: {decision.identity}"]
-    words += [name for name in ("drop_malformed", "div", "rcd", "rph", "mky", "uri", "base", "p_headers") if getattr(decision, name)]
+    said = ("drop_malformed", "div", "rcd", "rph", "mky", "uri", "base", "p_headers")
+    words += [name for name in said if getattr(decision, name)]
     words += [f"if it cannot be signed: {decision.code} {decision.phrase}"] if decision.unsigned == "reject" else []
     return ", ".join(words)
 

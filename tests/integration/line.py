@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from kamailio_app.lab.edge import EXEC, KEMI, ROOT
 from kamailio_app.lab.network import Network
 from kamailio_app.lab.pki import Issued, ServiceProvider
+from tests.integration.conftest import Site
 from tests.integration.peer import Peer, SipMessage
 
 OTHER = {EXEC: KEMI, KEMI: EXEC}
@@ -165,6 +166,21 @@ class Line:
         with suppress(TimeoutError):
             raise AssertionError(f"it went on: {self.callee.receive_request('INVITE', timeout=0.1).start_line}")
         return answer
+
+
+class SigningSite(Site):
+    """An edge that signs by a policy, and nothing behind it that verifies: a test sees what leaves."""
+
+    def __init__(
+        self, network: Network, directory: Path, cfg: str, policy: str = "", script: Script | None = None, **options: Any
+    ) -> None:
+        options.setdefault("settings", network.settings(signing={"policy_file": "policy.toml"}))
+        if script:
+            cfg, defines = scripted(cfg, directory, script)
+            options["defines"] = {**options.get("defines", {}), **defines}
+        super().__init__(network, directory, cfg, **options)
+        network.provider.write(self.edge.directory / "certs", "sp1234")
+        (self.edge.directory / "policy.toml").write_text(policy)
 
 
 def lines(*header: str) -> str:

@@ -33,7 +33,8 @@ def assert_all_once(server: Server) -> int:
     """All that is in the journals, and at most one call more of each worker: how many."""
     recorded, journal = Counter(server.recorded()), server.journal()
     assert [call_id for call_id, count in recorded.items() if count > 1] == []
-    assert [call_id for call_id in journal if call_id not in recorded] == []
+    lost = sorted(seconds for call_id, seconds in journal.items() if call_id not in recorded)
+    assert not lost, f"{len(lost)} calls, {lost[0]} to {lost[-1]} of those until {max(journal.values())}: {server.log()}"
     assert len(recorded) <= len(journal) + 2
     return len(recorded)
 

@@ -388,6 +388,12 @@ def test_diversion_that_is_not_signed(wanted: Wanted, changes: dict[str, Any], e
         signs(wanted._replace(identity="div"), **{"identity": (THEIRS,), **changes})
 
 
+def test_what_another_signed_and_is_no_text_is_not_signed_again() -> None:
+    theirs = identity(claims={"orig": {"uri": "\ud800"}})
+    with refused("claim_malformed"):
+        signs(wants(identity="div"), identity=(theirs,), request_uri=uri(SECOND))
+
+
 def test_iat_of_the_signed_call_is_kept() -> None:
     for offset in (-60, 60):
         made = signs(wants(identity="div"), identity=(identity(claims={"iat": NOW + offset}),), request_uri=uri(SECOND))

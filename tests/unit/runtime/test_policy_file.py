@@ -83,7 +83,8 @@ def test_every_condition_can_be_asked() -> None:
 
 def test_outcome_of_a_rule() -> None:
     text = f"""attest = "A"\ncertificate = "sp.1"\nspc = "123A"\norigid = "{ORIGID.upper()}"\nexisting_identity = "div"
-        drop_malformed = true\ndiv = true\nrcd = true\nrph = true\nmky = true\nuri = true\nbase = true\np_headers = true\nunsigned = "reject" """
+        drop_malformed = true\ndiv = true\nrcd = true\nrph = true\nmky = true
+        uri = true\nbase = true\np_headers = true\nunsigned = "reject" """
     assert rule(text) == Rule(
         Decision(
             "it",

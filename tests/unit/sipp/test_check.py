@@ -13,6 +13,9 @@ import pytest
 
 from kamailio_app.lab.network import CALLED, CALLER, Network
 from kamailio_app.lab.sipp import Message, messages
+from kamailio_app.passport.claims import Attestation
+from kamailio_app.sip import Request
+from kamailio_app.sti_as import Signer, Wanted, sign_all
 from tests.sipp.suite import trace
 from tests.sipp.suite.certificates import Certificates
 from tests.sipp.suite.check import Seen, check, headers, verstat
@@ -232,6 +235,92 @@ def test_date_and_number_of_headers_are_looked_at(certificates: tuple[Network, C
     assert signed(certificates, Recipe(), date="Date: yesterday") == ["Date at the callee"]
     assert signed(certificates, Recipe(), Signed(count=2)) == ["Identity headers at the callee"]
     assert signed(certificates, Recipe(origid=str(uuid.uuid4())), Signed(origid="^0$")) == ["origid"]
+
+
+def test_passports_of_other_types_are_looked_at(certificates: tuple[Network, Certificates]) -> None:
+    diverted = Signed("A", ppt="div", dest=("13035550100",), claims={"div": {"tn": "12155550131"}})
+    recipe = Recipe(ppt="div", div="12155550131", called=("13035550100",))
+    assert signed(certificates, recipe, diverted) == []
+    assert signed(certificates, recipe) == ["JOSE header but x5u", "parameter ppt", "claims", "attest", "dest", "origid"]
+    assert signed(certificates, recipe, dataclasses.replace(diverted, dest=())) == ["dest"]
+    assert signed(certificates, recipe, dataclasses.replace(diverted, claims={})) == ["claims"]
+    other = dataclasses.replace(diverted, claims={"div": {"tn": "12155550132"}})
+    assert signed(certificates, recipe, other) == ["div"]
+    assert signed(certificates, Recipe(claims={"mky": []}), dataclasses.replace(FULL, claims={"mky": []})) == []
+
+
+def both(lab: tuple[Network, Certificates], wanted: Signed, *recipes: Recipe) -> list[str]:
+    lines = identity_headers(recipes, *lab, CALLER, CALLED)
+    invite = message(*lines, f"Date: {formatdate(time.time(), usegmt=True)}")
+    case = Case(call=Call(), expect=Expect(callee=Callee(identity=wanted)))
+    return bad(check(case, dataclasses.replace(seen(sight(invite)), signer=lab[1].find)))
+
+
+def test_each_of_several_passports_is_looked_at(certificates: tuple[Network, Certificates]) -> None:
+    named = Recipe(ppt="rcd", claims={"rcd": {"nam": "Alice"}})
+    wanted = dataclasses.replace(FULL, also=(Signed(ppt="rcd", claims={"rcd": {"nam": "Alice"}}),))
+    assert both(certificates, wanted, Recipe(), named) == []
+    assert both(certificates, wanted, Recipe()) == ["Identity headers at the callee"]
+    assert both(certificates, wanted, Recipe(), named, named)[0] == "Identity headers at the callee"
+    assert "JOSE header but x5u" in both(certificates, wanted, named, Recipe())
+    assert both(certificates, wanted, Recipe(), dataclasses.replace(named, claims={"rcd": {"nam": "Bob"}})) == ["rcd"]
+    assert both(certificates, wanted, Recipe(), dataclasses.replace(named, tamper=("signature",))) == [
+        "signature by the certificate's key"
+    ]
+    # What the caller brought stands before them
+    theirs = dataclasses.replace(FULL, count=2)
+    assert both(certificates, theirs, dataclasses.replace(named, certificate="other-provider"), Recipe()) == []
+    # All of one call are signed by one certificate, for one caller
+    assert both(certificates, wanted, Recipe(), dataclasses.replace(named, certificate="renewed")) == ["certificate at x5u"]
+    assert both(certificates, wanted, Recipe(), dataclasses.replace(named, caller="+12155550199")) == ["orig"]
+
+
+def test_uri_is_no_number(certificates: tuple[Network, Certificates]) -> None:
+    named = Recipe(claims={"orig": {"uri": "sip:alice@x"}, "dest": {"uri": ["sip:bob@x"]}})
+    assert signed(certificates, named) == ["orig", "dest"]
+    assert signed(certificates, named, Signed("A", orig="sip:alice@x", dest=("sip:bob@x",))) == []
+    assert signed(certificates, Recipe(), Signed("A", orig="sip:alice@x")) == ["orig"]
+
+
+def test_compact_form_is_made_again_of_the_request(certificates: tuple[Network, Certificates]) -> None:
+    issued = certificates[1]
+    signer = Signer("good", issued.url("good"), 0, 1 << 40, "", ("1234",), issued["good"].key)
+    now, date = time.time(), formatdate(time.time(), usegmt=True)
+    request = Request("INVITE", f"sip:{CALLED}@x", f"sip:{CALLER}@x", f"sip:{CALLED}@x", date=date)
+    wanted = Wanted(Attestation.FULL, base=True)
+    values = sign_all(request, wanted, signer, now=now, origid=str(uuid.uuid4())).identities
+
+    def found(*lines: str, date: str = date, **changes: Any) -> list[str]:
+        invite = message(*[f"Identity: {value}" for value in lines or values], f"Date: {date}")
+        expect = Expect(callee=Callee(identity=dataclasses.replace(FULL, also=(Signed(ppt="base", **changes),))))
+        return bad(check(Case(call=Call(), expect=expect), dataclasses.replace(seen(sight(invite)), signer=issued.find)))
+
+    assert found() == []
+    assert found(orig="12155550199") == found(dest=("12155550199",)) == ["signature by the certificate's key"]
+    assert found(date=formatdate(time.time() - 9, usegmt=True)) == ["signature by the certificate's key"]
+    assert found(claims={"mky": []}) == ["signature by the certificate's key"]
+    assert found(values[0], values[0]) == ["Identity in compact form", "certificate at x5u"]
+
+
+# --- The record --------------------------------------------------------------------------------------------------
+
+
+def test_record_has_one_line_with_the_origid_that_was_signed(certificates: tuple[Network, Certificates]) -> None:
+    origid = str(uuid.uuid4())
+    invite = message(*identity_headers((Recipe(origid=origid),), *certificates, CALLER, CALLED))
+    case = Case(expect=Expect(record={"rule": "own"}))
+
+    def found(*lines: dict[str, Any], reached: tuple[Message, ...] = (invite,)) -> list[str]:
+        return bad(check(case, dataclasses.replace(seen(sight(*reached)), record={"c-1": lines} if lines else {})))
+
+    good = {"rule": "own", "origid": origid}
+    assert found(good) == []
+    assert found() == found(good, good) == ["lines in the record"]
+    assert found({**good, "rule": "other"}) == found({"origid": origid}) == ["rule in the record"]
+    assert found({**good, "origid": str(uuid.uuid4())}) == ["origid in the record"]
+    # Nothing was signed: it names nothing
+    assert found({**good, "origid": ""}, reached=()) == []
+    assert found(good, reached=()) == ["origid in the record"]
 
 
 # --- Traces ------------------------------------------------------------------------------------------------------

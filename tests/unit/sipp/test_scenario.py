@@ -143,6 +143,27 @@ def test_trunk_is_one_of_the_profile_s(tmp_path: Path) -> None:
         read(tmp_path, text.replace('profile = "trunks"', 'profile = "tag"'))
 
 
+def test_trunks_and_places_of_the_inside_are_for_calls_from_there(tmp_path: Path) -> None:
+    text = GOOD.replace('name = "tag"', 'name = "tag"\nprofile = "policy"\ncall.trunk = "acme-pbx"')
+    with pytest.raises(ScenarioError, match="trunk"):
+        read(tmp_path, text)
+    inside = text.replace('side = "verify"', 'side = "sign"')
+    assert read(tmp_path, inside).cases[0].call.trunk == "acme-pbx"
+    assert read(tmp_path, inside.replace("acme-pbx", "gateway-paris")).cases[0].call.trunk == "gateway-paris"
+
+
+def test_passport_is_of_a_type_that_the_suite_reads(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        'name = "tag"', 'name = "tag"\nexpect.callee = { identity = { also = [{ ppt = "div" }, { ppt = "rcd" }] } }'
+    )
+    callee = read(tmp_path, text).cases[0].expect.callee
+    assert callee is not None
+    assert isinstance(callee.identity, scenario.Signed)
+    assert [one.ppt for one in callee.identity.all] == ["shaken", "div", "rcd"]
+    with pytest.raises(ScenarioError, match='did you mean "div"'):
+        read(tmp_path, text.replace('"div"', '"dif"'))
+
+
 def test_repository_can_be_told_only_what_it_can_do(tmp_path: Path) -> None:
     text = GOOD.replace('name = "tag"', 'name = "tag"\nbefore = { do = "misbehave", x5u = "slow" }')
     assert read(tmp_path, text).cases[0].before[0].x5u == "slow"
