@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -57,7 +58,7 @@ class Site:
         )
         self.target = (self.edge.host, self.edge.port)
 
-    def __enter__(self) -> Site:
+    def __enter__(self) -> Self:
         try:
             self.edge.start()
         except RuntimeError:

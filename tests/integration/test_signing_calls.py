@@ -1,4 +1,4 @@
-"""Calls that are not ordinary, signed on the real Kamailio, both modes: in transit, diverted, anonymous, with more to say of them.
+"""Calls that are not ordinary, signed on the real Kamailio, both modes: transit, diverted, anonymous, with more to say.
 
 What is signed goes through an edge that verifies, and has to be valid there.
 """
@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from kamailio_app.lab.network import CALLED, CALLER, Network
+from kamailio_app.passport.encoding import to_base64url
 from tests.integration.line import VALID, Line, Script, SigningSite, identities, lines, passport
 from tests.integration.traffic import until
 
 SECOND, THIRD = "+12155550141", "+12155550151"
-FOREIGN = "a.b.c;info=<https://other.example/cert.pem>;alg=ES256;ppt=foo"
+# Well-formed, of a type that nobody here knows
+_JOSE = to_base64url(b'{"alg":"ES256","ppt":"foo","typ":"passport","x5u":"https://other.example/a.pem"}')
+FOREIGN = f"{_JOSE}.e30.{'A' * 86};info=<https://other.example/a.pem>;alg=ES256;ppt=foo"
 RETARGETS = Script(
     'if ($hdr(X-Goes-To) != $null) $ru = "sip:" + $hdr(X-Goes-To) + "@" + $rd;',
     'if KSR.hdr.get("X-Goes-To"): KSR.pv.sets("$ru", f"sip:{KSR.hdr.get(\'X-Goes-To\')}@{KSR.pv.get(\'$rd\')}")',
@@ -94,8 +97,8 @@ def test_call_of_others_that_is_diverted_says_so(network: Network, tmp_path: Pat
     line.provider("sp")
     with line:
         upstream = network.identity()
-        fields = {"extra": lines(f"X-Goes-To: {SECOND}")} if where == "script" else {"uri": uri(SECOND, line), "extra": ""}
-        call = line.call(**{**fields, "extra": fields["extra"] + identities([upstream])})
+        goes_to = lines(f"X-Goes-To: {SECOND}") if where == "script" else ""
+        call = line.call(uri=uri(CALLED if goes_to else SECOND, line), extra=goes_to + identities([upstream]))
         assert (call.verified["result"], call.verified["diverted"]) == (VALID, CALLED[1:])
         assert call.identities[0] == upstream
         assert call.signed["diverted"] == CALLED[1:]
@@ -123,8 +126,8 @@ def test_call_that_we_sign_and_that_was_diverted_says_so(
     line = Line(network, tmp_path, cfg, rule("div = true"), script=RETARGETS)
     line.provider("sp")
     with line:
-        for fields in ({"uri": uri(SECOND, line), "extra": ""}, {"extra": lines(f"X-Goes-To: {SECOND}")}):
-            call = line.call(**{**fields, "extra": fields["extra"] + lines(*headers)})
+        for number, more in ((SECOND, ""), (CALLED, lines(f"X-Goes-To: {SECOND}"))):
+            call = line.call(uri=uri(number, line), extra=more + lines(*headers))
             assert (call.verified["result"], call.verified["diverted"]) == (VALID, CALLED[1:])
             assert len(call.identities) == 2
             assert call.claims()["dest"] == {"tn": [CALLED[1:]]}

@@ -154,7 +154,7 @@ def test_trunks_and_places_of_the_inside_are_for_calls_from_there(tmp_path: Path
 
 def test_passport_is_of_a_type_that_the_suite_reads(tmp_path: Path) -> None:
     text = GOOD.replace(
-        'name = "tag"', 'name = "tag"\nexpect.callee = { identity = { also = [{ ppt = "div" }, { ppt = "rcd" }] } }'
+        'callee = { verstat = "No-TN-Validation" }', 'callee.identity.also = [{ ppt = "div" }, { ppt = "rcd" }]'
     )
     callee = read(tmp_path, text).cases[0].expect.callee
     assert callee is not None
