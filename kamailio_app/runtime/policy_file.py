@@ -116,6 +116,9 @@ def _rule(name: str, values: dict[str, Any], defaults: dict[str, Any]) -> Rule:
     if "reject" not in outcome and sign:
         check(where, outcome, SIGNING)
         says = frozenset("identity" if key == EXISTING else key for key in outcome)
+        if not {"certificate", "spc"}.isdisjoint(outcome):
+            # Whoever names one provider's certificate does not mean the defaults' provider as well
+            defaults = {key: value for key, value in defaults.items() if key not in ("certificate", "spc")}
         return Rule(_signing(where, name, defaults | outcome), conditions, says)
     beside = sorted(set(outcome) - {"reject"} | ({"sign"} if "sign" in values and "reject" in outcome else set()))
     if beside:

@@ -117,6 +117,18 @@ def test_rule_may_ask_for_identity_and_say_what_becomes_of_it() -> None:
     assert asked.says == {"identity"}
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [('certificate = "theirs"', ("theirs", "")), ('spc = "5678"', ("", "5678")), ('attest = "A"', ("ours", "1234"))],
+)
+def test_rule_that_says_whose_certificate_signs_drops_that_of_the_defaults(said: str, expected: tuple[str, str]) -> None:
+    policy = parse(
+        Path("policy.toml"), f'[defaults]\ncertificate = "ours"\nspc = "1234"\n[[rule]]\nname = "a"\nport = 1\n{said}'
+    )
+    decision = policy.rules[0].decision
+    assert (decision.certificate, decision.spc) == expected
+
+
 def test_defaults_are_for_all_rules_and_for_calls_that_no_rule_decides() -> None:
     policy = read(
         '[defaults]\nattest = "C"\ndiv = true\n[[rule]]\nname = "a"\nport = 1\ndiv = false\n[[rule]]\nname = "b"\nsign = true'
