@@ -215,8 +215,8 @@ class Edge:
         """A destination that is silent or out of order: the next one."""
         if KSR.tm.t_is_canceled() > 0 or KSR.tm.t_check_status("(408)|(5[0-9][0-9])") < 0:
             return
-        if KSR.tm.t_branch_replied() > 0:
-            KSR.pv.unset("$avp(udp)")
+        if KSR.tm.t_branch_timeout() < 0 or KSR.tm.t_branch_replied() > 0:
+            KSR.pv.unset("$avp(udp)")  # somebody is there
         if self.next():
             self.relay()
 

@@ -247,6 +247,7 @@ _ROUTING: Final[dict[str, tuple[tuple[type, ...], Any]]] = {
     "tm.t_on_reply": ((str,), 1),
     "tm.t_is_canceled": ((), -1),
     "tm.t_check_status": ((str,), -1),
+    "tm.t_branch_timeout": ((), -1),
     "tm.t_branch_replied": ((), -1),
     "tmx.t_precheck_trans": ((), -1),
     "tmx.t_suspend": ((), 1),

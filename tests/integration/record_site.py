@@ -110,10 +110,11 @@ class Server:
         return (self.directory / "log").read_text()
 
     def has_recorded(self, more_than: int) -> None:
-        until(
-            lambda: self.calls.is_dir() and sum(p.file(self.calls).stat().st_size for p in places(self.calls)) > more_than,
-            "calls",
-        )
+        until(lambda: self.size() > more_than, "calls on disk")
+
+    def size(self) -> int:
+        """Of all files, in octets."""
+        return sum(place.file(self.calls).stat().st_size for place in places(self.calls)) if self.calls.is_dir() else 0
 
 
 def _is_recorder(process: psutil.Process) -> bool:

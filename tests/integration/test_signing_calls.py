@@ -62,14 +62,14 @@ def test_malformed_identity_is_dropped_on_request_and_the_others_stay(
     line.provider("sp")
     with line:
         call = line.call(extra=bad + identities([FOREIGN]).encode())
-        assert call.verified["result"] == VALID
+        assert call.verdict == VALID
         first, *others = call.identities
         assert (first == FOREIGN) is drop
         assert len(others) == (1 if drop else 2)
         assert call.request.all("y") == ([] if drop else ["\ufffd\ufffd.b"])
         # Where there is nothing to be signed it is dropped all the same
         call = line.call(extra=bad + identities([upstream]).encode())
-        assert (call.verified["result"], call.signed["token"]) == (VALID, "identity_present")
+        assert (call.verdict, call.signed["token"]) == (VALID, "identity_present")
         assert call.identities == ([upstream] if drop else ["garbage", upstream])
         assert call.request.all("y") == ([] if drop else ["\ufffd\ufffd.b"])
 
@@ -80,7 +80,7 @@ def test_signature_of_others_is_replaced_on_request(network: Network, tmp_path: 
     with line:
         for name in ("Identity", "y"):
             call = line.call(extra=lines(f"{name}: {network.identity()}, {FOREIGN}"))
-            assert call.verified["result"] == VALID
+            assert call.verdict == VALID
             kept, ours = call.identities
             assert kept == FOREIGN
             assert call.request.all("y") == []
@@ -99,7 +99,7 @@ def test_call_of_others_that_is_diverted_says_so(network: Network, tmp_path: Pat
         upstream = network.identity()
         goes_to = lines(f"X-Goes-To: {SECOND}") if where == "script" else ""
         call = line.call(uri=uri(CALLED if goes_to else SECOND, line), extra=goes_to + identities([upstream]))
-        assert (call.verified["result"], call.verified["diverted"]) == (VALID, CALLED[1:])
+        assert (call.verdict, call.verified["diverted"]) == (VALID, CALLED[1:])
         assert call.identities[0] == upstream
         assert call.signed["diverted"] == CALLED[1:]
         div = call.claims("div")
@@ -108,7 +108,7 @@ def test_call_of_others_that_is_diverted_says_so(network: Network, tmp_path: Pat
         assert (div["orig"], div["iat"]) == (call.claims()["orig"], call.claims()["iat"])
         # Not diverted: there is nothing to say
         call = line.call(extra=identities([upstream]))
-        assert (call.identities, call.signed["token"], call.verified["result"]) == ([upstream], "div_not_needed", VALID)
+        assert (call.identities, call.signed["token"], call.verdict) == ([upstream], "div_not_needed", VALID)
 
 
 @pytest.mark.parametrize(
@@ -128,12 +128,12 @@ def test_call_that_we_sign_and_that_was_diverted_says_so(
     with line:
         for number, more in ((SECOND, ""), (CALLED, lines(f"X-Goes-To: {SECOND}"))):
             call = line.call(uri=uri(number, line), extra=more + lines(*headers))
-            assert (call.verified["result"], call.verified["diverted"]) == (VALID, CALLED[1:])
+            assert (call.verdict, call.verified["diverted"]) == (VALID, CALLED[1:])
             assert len(call.identities) == 2
             assert call.claims()["dest"] == {"tn": [CALLED[1:]]}
             assert (call.claims("div")["div"], call.claims("div")["dest"]) == ({"tn": CALLED[1:]}, {"tn": [SECOND[1:]]})
         call = line.call()
-        assert (call.verified["result"], len(call.identities)) == (VALID, 1)
+        assert (call.verdict, len(call.identities)) == (VALID, 1)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_each_of_several_diversions_gets_its_own_passport(
     with line:
         upstream = "" if ours else identities([network.identity()])
         call = line.call(uri=uri(THIRD, line), extra=upstream + lines(*headers))
-        assert (call.verified["result"], call.verified["diverted"]) == (VALID, f"{CALLED[1:]},{SECOND[1:]}")
+        assert (call.verdict, call.verified["diverted"]) == (VALID, f"{CALLED[1:]},{SECOND[1:]}")
         steps = [(one.claims["div"]["tn"], one.claims["dest"]["tn"]) for one in call.passports("div")]
         assert steps == [(CALLED[1:], [SECOND[1:]]), (SECOND[1:], [THIRD[1:]])]
 
@@ -188,7 +188,7 @@ def test_name_reason_logo_priority_and_media_keys_are_signed(network: Network, t
     line.provider("sp")
     with line:
         call = line.call(extra=lines("Resource-Priority: ets.0, wps.1", "X-Reason: Ring twice"), body=SDP)
-        assert call.verified["result"] == VALID
+        assert call.verdict == VALID
         assert "also" not in {**call.signed, **call.verified}
         assert len(call.identities) == 3
         assert call.claims()["mky"] == [{"alg": "sha-256", "dig": "4A" * 32}]
@@ -198,7 +198,7 @@ def test_name_reason_logo_priority_and_media_keys_are_signed(network: Network, t
         assert rcd["rcdi"] == {"/icn": "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}
         # The next call has less to say, and nothing of the one before
         call = line.call()
-        assert (call.verified["result"], len(call.identities)) == (VALID, 2)
+        assert (call.verdict, len(call.identities)) == (VALID, 2)
         assert "mky" not in call.claims()
         assert call.claims("rcd")["crn"] == "Your delivery"
         # On no trunk: nobody's name
@@ -214,7 +214,7 @@ def test_anonymous_caller_is_signed_by_his_asserted_number_and_stays_anonymous(
     with line:
         asserted = f"<sip:{CALLER}@carrier.example;user=phone>"
         call = line.call(from_field=anonymous, extra=lines(f"P-Asserted-Identity: {asserted}", "Privacy: id"))
-        assert (call.verified["result"], call.claims()["orig"]) == (VALID, {"tn": CALLER[1:]})
+        assert (call.verdict, call.claims()["orig"]) == (VALID, {"tn": CALLER[1:]})
         assert call.request.all("privacy") == ["id"]
         assert call.request.header("from") == anonymous.decode()
         # Nobody knows who he is

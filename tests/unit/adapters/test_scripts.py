@@ -330,7 +330,7 @@ def test_destination_out_of_order_is_followed_by_the_next(edge: EdgeWorld) -> No
     assert edge.route("ksr_failover") == [
         "tm.t_is_canceled",
         "tm.t_check_status (408)|(5[0-9][0-9])",
-        "tm.t_branch_replied",
+        "tm.t_branch_timeout",
         "dispatcher.ds_next_dst",
         *RELAYED,
     ]
@@ -407,8 +407,14 @@ def test_large_request_that_nobody_takes_by_tcp_goes_by_udp_then_to_the_next(edg
     assert tried == [first + by_tcp, first, second + by_tcp, second, b"sip:192.0.2.9;transport=tls"]
 
 
-@pytest.mark.parametrize(("replied", "goes_to"), [(-1, NEXT_HOP), (1, b"sip:192.0.2.8;transport=tcp")])
-def test_silence_by_tcp_is_followed_by_udp_and_an_answer_by_the_next(edge: EdgeWorld, replied: int, goes_to: bytes) -> None:
+@pytest.mark.parametrize(
+    ("silent", "replied", "goes_to"),
+    [(1, -1, NEXT_HOP), (1, 1, b"sip:192.0.2.8;transport=tcp"), (-1, -1, b"sip:192.0.2.8;transport=tcp")],
+    ids=["silence", "silence-after-a-word", "refusal"],
+)
+def test_silence_by_tcp_is_followed_by_udp_and_an_answer_by_the_next(
+    edge: EdgeWorld, silent: int, replied: int, goes_to: bytes
+) -> None:
     message = large(edge)
 
     def another() -> int:
@@ -416,7 +422,8 @@ def test_silence_by_tcp_is_followed_by_udp_and_an_answer_by_the_next(edge: EdgeW
         return 1
 
     edge.route()
-    edge.ksr.answers.update({"tm.t_check_status": 1, "tm.t_branch_replied": replied, "dispatcher.ds_next_dst": another})
+    edge.ksr.answers.update({"tm.t_check_status": 1, "tm.t_branch_timeout": silent, "tm.t_branch_replied": replied})
+    edge.ksr.answers["dispatcher.ds_next_dst"] = another
     edge.route("ksr_failover")
     assert message.destination == goes_to
 
