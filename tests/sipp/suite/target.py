@@ -40,7 +40,7 @@ CAPABILITIES: Final = {
     "revocation": "reads the STI-PA's CRL",
     "trust-list": "reads the STI-PA's list of approved CAs",
     "replay": "recognises a PASSporT that came before in another call",
-    "reason": "tells the caller's side by Reason what was wrong with each Identity header",
+    "reason": "tells by Reason what was wrong with each Identity header, and keeps what is said of its own",
     "p-headers": "tells the callee by P-Attestation-Indicator and P-Origination-ID",
     "actions": "can treat each class of failures in its own way",
     "codes": "can answer by the tables of ATIS-1000082 and of France",
