@@ -13,9 +13,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final
+
+from kamailio_app.lab.own_log import sitecustomize as own_log
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 EXEC: Final = "kamailio-exec.cfg"
@@ -42,29 +45,6 @@ def calls_in(log: str) -> dict[str, dict[str, str]]:
                 if "call-id" in words:
                     found[words["call-id"]] = {"kind": kind, **words}
     return found
-
-
-# How a line begins: process index, process id, level
-_BEGIN: Final = r"(?: \d|\d\d)\(\d+\) [A-Z]+: "
-_MIXED: Final = re.compile(rf"^({_BEGIN}[^\n]*)({_BEGIN}(?:(?!{_BEGIN})[^\n])*\n)([^\n]*\n)", re.MULTILINE)
-_PIECE: Final = 128
-_PROCESSES: Final = 8  # that write at once
-
-
-def unmixed(log: str) -> str:
-    """A log in which lines of several processes got into each other, put right: the line that was complete first goes first.
-
-    glibc from 2.37 on writes a line to stderr in pieces of 128 octets; another process's line may come between two.
-    """
-
-    def apart(match: re.Match[str]) -> str:
-        return match[2] + match[1] + match[3] if len(match[1]) % _PIECE == 0 else match[0]
-
-    for _ in range(_PROCESSES):
-        log, former = _MIXED.sub(apart, log), log
-        if log == former:
-            break
-    return log
 
 
 def with_another(include: Path | None, directory: Path) -> Path:
@@ -140,7 +120,13 @@ class Edge:
     def start(self) -> None:
         """Start and wait until it answers. Errors: RuntimeError with the end of the log."""
         began = time.monotonic()
-        environment = {**os.environ, "STIRSHAKEN_SETTINGS": str(self.settings_file), **self.environment}
+        environment = {
+            **os.environ,
+            "STIRSHAKEN_SETTINGS": str(self.settings_file),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(Path(own_log.__file__).parent), os.environ.get("PYTHONPATH")))),
+            own_log.VARIABLE: str(self.log_file),
+            **self.environment,
+        }
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -230,7 +216,22 @@ class Edge:
         self.rpc("pv.shvSet", "stirshaken", "int", str(time.time_ns() // 1000 % 2_000_000_000))
 
     def log(self) -> str:
-        return unmixed(self.log_file.read_text("utf-8", "replace")) if self.log_file.exists() else ""
+        """What all its processes have written, whole lines, one process after another."""
+        whole = []
+        for path in self._logs():
+            with suppress(FileNotFoundError):
+                text = path.read_text("utf-8", "replace")
+                whole.append(text[: text.rfind("\n") + 1])
+        return "".join(whole)
+
+    def forget_log(self) -> None:
+        """What it says from now on is all that it says."""
+        for path in self._logs():
+            path.unlink(missing_ok=True)
+
+    def _logs(self) -> list[Path]:
+        each = self.directory.glob(f"{self.log_file.name}.*")
+        return [self.log_file, *sorted(each, key=lambda path: int(path.suffix[1:]))]
 
     def calls(self) -> dict[str, dict[str, str]]:
         """The log's line of each call, by Call-ID: its words name=value."""

@@ -44,7 +44,7 @@ def test_what_was_fetched_is_in_use_again_after_a_crash_without_repository_and_p
         repository.asked.clear()
         out_of_order = [*names.values(), *administrator.paths]
         repository.answers.update(dict.fromkeys(out_of_order, Answer(status=0)))
-        site.edge.log_file.unlink()
+        site.edge.forget_log()
         try:
             began = time.monotonic()
             site.edge.start()

@@ -183,8 +183,7 @@ class Started:
 
     def keep(self, directory: Path) -> None:
         """Its log, for a reader of the traces."""
-        if self.edge.log_file.exists():
-            shutil.copy(self.edge.log_file, directory / "system.log")
+        (directory / "system.log").write_text(self.edge.log())
 
     def signer(self, x5u: str) -> tuple[str, x509.Certificate] | None:
         return self.lab.certificates.find(x5u)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from kamailio_app.lab.edge import calls_in, unmixed
+from kamailio_app.lab.edge import Edge, calls_in
+from kamailio_app.lab.own_log import sitecustomize as own_log
 from tests.sipp.suite.lane import Lane, Work
 from tests.sipp.suite.outcome import Status
 from tests.sipp.suite.scenario import Case, Expect, Scenario
@@ -67,25 +70,23 @@ def test_what_is_expected_of_the_log_is_awaited(expect: Expect, logs: tuple[str,
     assert system.log() == logs[-1]
 
 
-def line_of(process: int, number: int) -> str:
-    """As Kamailio 6.0 writes it."""
-    call = f"sign call-id=sign-many--18921337602404-{number}@127.201.93.11 result=signed attest=C orig=12155550121 us={number}"
-    return f" {process}({process + 11}) INFO: <core> [core/kemi.c:109]: sr_kemi_core_info(): stirshaken: {call}\n"
-
-
-def test_lines_that_got_into_each_other_are_put_right() -> None:
-    first, second, third, fourth = (line_of(1 + number % 2, number) for number in (20, 21, 22, 23))
-    inside = first[:128] + second + first[128:]
-    assert unmixed(inside) == second + first
-    assert unmixed(third + inside + fourth) == third + second + first + fourth
-    assert len(calls_in(unmixed(inside))) == 2
-    nested = first[:128] + second[:128] + line_of(3, 24) + second[128:] + first[128:]
-    assert sorted(unmixed(nested).splitlines()) == sorted(
-        [*first.splitlines(), *second.splitlines(), *line_of(3, 24).splitlines()]
+def test_every_process_writes_a_log_of_its_own(tmp_path: Path) -> None:
+    edge = Edge(tmp_path, cfg="kamailio-exec.cfg", host="127.0.0.1", port=5060, settings="")
+    environment = {"PYTHONPATH": str(Path(own_log.__file__).parent), own_log.VARIABLE: str(edge.log_file)}
+    script = (
+        "import os, sys\n"
+        "print('before', file=sys.stderr)\n"
+        "for name in ('one', 'two'):\n"
+        "    if not os.fork():\n"
+        "        print(name, file=sys.stderr)\n"
+        "        print('not yet complete', end='', file=sys.stderr, flush=True)\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
+        "print('after', file=sys.stderr)\n"
     )
-
-
-def test_log_in_order_stays_as_it_is() -> None:
-    log = "Listening on\n" + "".join(line_of(1 + number % 2, number) for number in range(10, 30))
-    assert unmixed(log) == log
-    assert unmixed(log[:-20]) == log[:-20]  # a line that is still being written
+    with edge.log_file.open("wb") as log:
+        subprocess.run([sys.executable, "-c", script], env=environment, stderr=log, check=True, timeout=20)
+    assert edge.log_file.read_text() == "before\nafter\n"
+    assert sorted(edge.log().splitlines()) == ["after", "before", "one", "two"]
+    edge.forget_log()
+    assert edge.log() == ""
