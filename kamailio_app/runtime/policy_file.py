@@ -20,7 +20,7 @@ from kamailio_app.policy.attestation import UNSIGNED_CODE, UNSIGNED_PHRASE, Cust
 from kamailio_app.policy.checks import problems
 from kamailio_app.policy.countries import COUNTRIES, Country
 from kamailio_app.policy.rules import DEFAULT_RULE, Policy, Rule
-from kamailio_app.runtime.options import Items, Option
+from kamailio_app.runtime.option import Items, Option
 from kamailio_app.runtime.policy_options import (
     CONDITIONS,
     CUSTOMER,

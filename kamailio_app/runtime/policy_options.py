@@ -12,7 +12,8 @@ from uuid import UUID
 
 from kamailio_app.policy.countries import COUNTRIES
 from kamailio_app.policy.masks import NO_ATTESTATION, NO_NUMBER
-from kamailio_app.runtime.options import SECTIONS, Items, Option
+from kamailio_app.runtime.option import Items, Option
+from kamailio_app.runtime.options import SECTIONS
 
 # A rule may ask for `identity` and say what becomes of it: two words for what both are called in a decision
 EXISTING: Final = "existing_identity"

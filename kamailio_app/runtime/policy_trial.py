@@ -19,7 +19,7 @@ from kamailio_app.policy.masks import NO_NUMBER
 from kamailio_app.policy.rules import DEFAULT, Policy
 from kamailio_app.runtime import policy_file, settings
 from kamailio_app.runtime.numbers import Numbers
-from kamailio_app.runtime.options import Option
+from kamailio_app.runtime.option import Option
 from kamailio_app.runtime.policy_options import EXISTING
 from kamailio_app.tn import AS_WRITTEN, NumberPlan, canonical_tn
 

@@ -21,7 +21,9 @@ from kamailio_app.errors import StirError, failure
 from kamailio_app.passport.claims import Attestation
 from kamailio_app.policy.codes import PROFILES
 from kamailio_app.policy.treatment import FailureAction, TreatmentRules
-from kamailio_app.runtime.options import CERTIFICATE, SECTIONS, SIGN_FROM, TRUNK, TRUNK_OPTIONS, Option
+from kamailio_app.runtime.option import Option
+from kamailio_app.runtime.options import CERTIFICATE, SECTIONS, SIGN_FROM, TRUNK, TRUNK_OPTIONS
+from kamailio_app.runtime.provider import ProviderRules, provider_rules
 from kamailio_app.runtime.record import RecordRules
 from kamailio_app.sti_as import SigningRules
 from kamailio_app.sti_vs import VerificationRules
@@ -111,6 +113,7 @@ class Settings:
     record: RecordRules
     log_calls: bool
     relaxed: tuple[str, ...]
+    provider: ProviderRules
 
 
 def load(path: Path) -> Settings:
@@ -257,6 +260,9 @@ def _settings(
 ) -> Settings:
     signing, verification, x5u, cache = values["signing"], values["verification"], values["x5u"], values["cache"]
     record = values["record"]
+    for section, name in (("sti_pa", "sti_pa_url"), ("sti_ca", "acme_directory")):
+        if reason := _url_refusal(values[section][name]):
+            raise failure("option_invalid", f"{path}: [{section}] {name} {reason}")
     plan = NumberPlan(**values["numbers"])
     x5u_rules = X5uRules(frozenset(x5u["x5u_ports"]))
     url = signing["public_cert_url"]
@@ -336,4 +342,5 @@ def _settings(
             for name, value in options.items()
             if (name.startswith("relax_") and value) or value > _SAFE_UP_TO.get(name, value)
         ),
+        provider=provider_rules(path.parent, values),
     )

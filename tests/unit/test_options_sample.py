@@ -13,7 +13,8 @@ from kamailio_app.errors import SettingsRefused
 from kamailio_app.passport.claims import Attestation
 from kamailio_app.policy.codes import ATIS_1000082, MAN, RFC_8224
 from kamailio_app.policy.treatment import FailureAction, TreatmentRules
-from kamailio_app.runtime.options import SECTIONS, TRUNK_OPTIONS, Option, sample
+from kamailio_app.runtime.option import Option
+from kamailio_app.runtime.options import SECTIONS, TRUNK_OPTIONS, sample
 from kamailio_app.runtime.settings import Settings, TrustRules, load
 from kamailio_app.tn import NumberPlan
 
