@@ -108,7 +108,7 @@ debian:
 # Debian's own interpreter: the one that Kamailio embeds
 .venv/.edge: pyproject.toml | debian
 	/usr/bin/python3 -m venv .venv
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable .
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[lifecycle]'
 	@touch $@
 
 .venv/.tools: .venv/.edge

@@ -80,6 +80,10 @@ class SettingsRefused(StirError):
     """The settings file cannot be used. Stops the start; at a reload the former settings stay."""
 
 
+class ProviderRefused(StirError):
+    """A step on the way to a certificate that failed. What signs goes on signing."""
+
+
 class InternalError(StirError):
     """A defect of ours. The call goes on, unsigned or unverified (decision 3)."""
 
@@ -374,6 +378,12 @@ FAILURES: Final[dict[str, Failure]] = {
     "option_unknown": Failure(SettingsRefused, "decision 7", "No such option or section.", _SETTINGS),
     "option_invalid": Failure(SettingsRefused, "decision 7", "The option does not take this value.", _SETTINGS),
     # Ours
+    # Keys, requests, SPC tokens
+    # STI-PA
+    # STI-CA
+    # Publication and rotation
+    # A running server, and what was looked at
+    # The checklist
     "internal_error": Failure(InternalError, "decision 3", "A defect of this software.", "Report it with the traceback."),
 }
 

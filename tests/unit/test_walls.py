@@ -15,15 +15,15 @@ NAMES = {
     "kamailio_app" + "".join(f".{part}" for part in path.relative_to(PACKAGE).with_suffix("").parts if part != "__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-OUTSIDE_THE_CORE = {"runtime", "adapters", "lifecycle", "lab", "cli"}
+OUTSIDE_THE_CORE = {"runtime", "adapters", "lifecycle", "explain", "doctor", "lab", "cli"}
 # From the ground up: a room imports its own floor and those below
 FLOORS: dict[str, int] = {
     **dict.fromkeys(("", "errors", "sip", "tn", "grammar"), 0),
     **dict.fromkeys(("identity", "passport", "credentials"), 1),
     **dict.fromkeys(("sti_as", "sti_vs", "verdict", "policy"), 2),
     **dict.fromkeys(("runtime",), 3),
-    **dict.fromkeys(("adapters", "lifecycle"), 4),
-    **dict.fromkeys(("cli", "lab"), 5),
+    **dict.fromkeys(("adapters", "lifecycle", "explain"), 4),
+    **dict.fromkeys(("doctor", "cli", "lab"), 5),
 }
 GROUND_FLOOR_ARROWS = {"errors": set[str](), "grammar": set[str](), "tn": set[str](), "sip": {"errors", "tn"}}
 

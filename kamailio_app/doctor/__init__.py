@@ -1,0 +1,1 @@
+"""What is wrong with a configured edge, and the fix: for `shakenctl doctor`."""
