@@ -17,7 +17,7 @@
 PYTHON := .venv/bin/python
 EDGE := kamailio kamailio-python3-modules python3-venv
 TOOLS := $(EDGE) kamailio-tls-modules kamailio-extra-modules kamailio-utils-modules kamailio-json-modules \
-         kamailio-secsipid-modules secsipidx sip-tester postgresql
+         kamailio-secsipid-modules secsipidx sip-tester postgresql libfaketime tshark
 
 .PHONY: install demo test sipp matrix documents bench bench-inventory bench-trace bench-stall load soak cold-cache fuzz lint unit integration container-test docker-test tools debian clean
 

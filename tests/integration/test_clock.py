@@ -81,15 +81,15 @@ def test_what_is_fresh_goes_by_the_clock_as_it_is_now(stepped: Stepped) -> None:
     before = stepped.identity()
     assert stepped.call(before).code == BUSY
     asked = len(stepped.network.repository.asked)
-    for offset in (2 * HOUR, 0, -2 * HOUR, 0):
+    for offset in (2 * HOUR, 0, -HOUR // 2, 0):
         stepped.clock.step(offset)
         now = stepped.identity()
         assert stepped.call(now).code == BUSY, offset
         if offset:
-            # Whoever signs by the real time is two hours off to this edge, to either side
+            # To this edge, whoever signs by the real time is far off, to either side
             assert stepped.call(before).line == "SIP/2.0 403 Stale Date"
     tokens = [words["token"] for words in stepped.site.edge.calls().values() if "token" in words]
-    assert tokens == ["iat_stale", "iat_in_future"] or sorted(tokens) == ["iat_in_future", "iat_stale"]
+    assert sorted(tokens) == ["iat_in_future", "iat_stale"]
     # An entry that seems to live longer than it may is not believed: at most one fetch for each step
     assert len(stepped.network.repository.asked) - asked <= 4
 
