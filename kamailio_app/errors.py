@@ -382,7 +382,55 @@ FAILURES: Final[dict[str, Failure]] = {
     # STI-PA
     # STI-CA
     # Publication and rotation
+    "publication_unset": Failure(
+        ProviderRefused,
+        "RFC 8224 7.3",
+        "The settings do not say where chains are published.",
+        "Set [signing] public_cert_url, and [publication] publication_dir if the web server is yours.",
+    ),
+    "publication_differs": Failure(
+        ProviderRefused,
+        "RFC 8224 7.3",
+        "Another chain is published under that name.",
+        "A changed certificate needs a new URL: give the new pair another NAME.",
+    ),
+    "publication_bad": Failure(
+        ProviderRefused,
+        "RFC 8224 7.3, ATIS-1000074 5.3.1",
+        "What verifiers would fetch is not what they need.",
+        "`shakenctl publish check NAME` says what is wrong. What signs now goes on signing.",
+    ),
+    "rotation_pair_unknown": Failure(
+        ProviderRefused,
+        "decision 6",
+        "There is no such pair.",
+        "`shakenctl publish status` lists those that wait and those that sign.",
+    ),
+    "rotation_refused": Failure(
+        ProviderRefused,
+        "RFC 8224 7.4",
+        "That would leave calls unsigned, or verifiers without a chain.",
+        "`shakenctl publish status` says what is next, and when.",
+    ),
+    "rotation_unwritable": Failure(
+        ProviderRefused,
+        "decision 6",
+        "A file of a pair cannot be written or read.",
+        "Run it as root, or as the owner of certificate_dir, publication_dir and provider_state_dir.",
+    ),
     # A running server, and what was looked at
+    "server_unreachable": Failure(
+        ProviderRefused,
+        "decision 20",
+        "Kamailio does not answer on its control socket.",
+        "Is it running, does it load ctl.so, may this user write to the socket? Name another socket with `--control`.",
+    ),
+    "server_refused": Failure(
+        ProviderRefused,
+        "decision 20",
+        "Kamailio does not do what was asked for.",
+        "Does its configuration include stirshaken.cfg? `kamcmd core.modules` shows what is loaded.",
+    ),
     # The checklist
     "internal_error": Failure(InternalError, "decision 3", "A defect of this software.", "Report it with the traceback."),
 }

@@ -21,6 +21,7 @@ from kamailio_app.errors import (
     KeyPairRefused,
     NotSigned,
     PolicyRefused,
+    ProviderRefused,
     SettingsRefused,
     StaleDate,
     StirError,
@@ -117,6 +118,7 @@ def test_the_table_has_no_other_classes() -> None:
         KeyPairRefused,
         TrustRefused,
         PolicyRefused,
+        ProviderRefused,
         SettingsRefused,
         InternalError,
     }
