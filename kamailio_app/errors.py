@@ -379,6 +379,72 @@ FAILURES: Final[dict[str, Failure]] = {
     "option_invalid": Failure(SettingsRefused, "decision 7", "The option does not take this value.", _SETTINGS),
     # Ours
     # Keys, requests, SPC tokens
+    "key_exists": Failure(
+        ProviderRefused,
+        "RFC 5958",
+        "There is a private key already, and it is not written over.",
+        "Choose another name; move the old key away only when nothing signs with it.",
+    ),
+    "file_exists": Failure(
+        ProviderRefused, "RFC 2986", "There is such a file already, and it is not written over.", "Choose another name."
+    ),
+    "file_unreadable": Failure(
+        ProviderRefused, "RFC 7468", "The file cannot be read.", "Compare its name, and who may read it: `ls -l`."
+    ),
+    "file_unwritable": Failure(
+        ProviderRefused,
+        "RFC 7468",
+        "The file cannot be written.",
+        "Is there such a directory, may this user write there, is the disk full? `ls -ld`, `df -h`.",
+    ),
+    "request_invalid": Failure(
+        ProviderRefused,
+        "RFC 2986 4.1, ATIS-1000080 6.4.1",
+        "No certificate request can be made of these values.",
+        "Compare `provider_name`, `country` and `spc` in the settings' [provider], or the command's options.",
+    ),
+    "request_malformed": Failure(
+        ProviderRefused,
+        "RFC 2986 4",
+        "This is no PKCS#10 certificate request.",
+        "`shakenctl csr new` makes one; version 0 is the only one there is.",
+    ),
+    "file_unknown": Failure(
+        ProviderRefused,
+        "RFC 7468",
+        "What is in the file was not recognized.",
+        "Name its kind with `--type`, and the message says what is missing.",
+    ),
+    "spc_token_malformed": Failure(
+        ProviderRefused,
+        "RFC 9447 3, RFC 9448 5",
+        "The SPC token is not what RFC 9447 and RFC 9448 describe.",
+        "Ask for another one; if it is the same, show the STI-PA this line.",
+    ),
+    "spc_token_untrusted": Failure(
+        ProviderRefused,
+        "RFC 9447 5.1, ATIS-1000080 6.3.5",
+        "Who signed the SPC token does not chain to `sti_pa_ca_file`.",
+        "Compare `sti_pa_ca_file` with the STI-PA's root: staging and production have different ones.",
+    ),
+    "spc_token_signature": Failure(
+        ProviderRefused,
+        "RFC 9447 5.1",
+        "The SPC token's signature is wrong.",
+        "Was it copied whole? Ask for another one.",
+    ),
+    "spc_token_expired": Failure(
+        ProviderRefused,
+        "RFC 9447 5.1",
+        "The SPC token is not valid now.",
+        "Ask for a new one right before the order. " + _CLOCK,
+    ),
+    "spc_token_mismatch": Failure(
+        ProviderRefused,
+        "RFC 9447 5.1, RFC 9448 6",
+        "The SPC token is for something else than was asked for.",
+        "Compare `spc` and the ACME account's key (`shakenctl key fingerprint`), then ask for another one.",
+    ),
     # STI-PA
     # STI-CA
     # Publication and rotation

@@ -26,7 +26,7 @@ from kamailio_app.runtime.choice import sharing
 from kamailio_app.sti_as import Signer
 
 # Others: nothing. The group may read (Kamailio's own), not write.
-_FORBIDDEN_MODE: Final = stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP
+FORBIDDEN_MODE: Final = stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP
 _MAX_FILE: Final = 1 << 20
 _UNTIMELY: Final = ("certificate_expired", "certificate_not_yet_valid")
 # It stands in the x5u URL
@@ -112,7 +112,7 @@ def _entry(
 
 def read_pair(directory: Path, name: str) -> Pair:
     """Read one pair. Errors: `pair_incomplete`, `pair_unreadable`, `key_permissions`."""
-    return Pair(_read(directory / f"{name}.key", _FORBIDDEN_MODE), _read(directory / f"{name}.pem"))
+    return Pair(_read(directory / f"{name}.key", FORBIDDEN_MODE), _read(directory / f"{name}.pem"))
 
 
 def make_signer(name: str, pair: Pair, public_cert_url: str, now: float | None) -> Signer:
@@ -125,7 +125,7 @@ def make_signer(name: str, pair: Pair, public_cert_url: str, now: float | None) 
         raise failure("public_cert_url_missing")
     if not _NAME.fullmatch(name):
         raise failure("certificate_unfit", "its name does not fit into a URL")
-    key = _private_key(name, pair.key)
+    key = private_key(f"{name}.key", pair.key)
     try:
         certificate = parse_chain(pair.chain)[0]
     except StirError as error:
@@ -153,16 +153,17 @@ def make_signer(name: str, pair: Pair, public_cert_url: str, now: float | None) 
     )
 
 
-def _private_key(name: str, octets: bytes) -> EllipticCurvePrivateKey:
+def private_key(file: str, octets: bytes, passphrase: bytes | None = None) -> EllipticCurvePrivateKey:
+    """The key in the octets of a PEM file of that name. Errors: `key_malformed`, `key_curve_unsupported`."""
     try:
-        key = load_pem_private_key(octets, None)
+        key = load_pem_private_key(octets, passphrase)
     except TypeError as error:
-        raise failure("key_malformed", f"{name}.key is encrypted") from error
+        raise failure("key_malformed", f"{file} is {'encrypted' if passphrase is None else 'not encrypted'}") from error
     except (ValueError, UnsupportedAlgorithm) as error:
         # The library's text could quote the file
-        raise failure("key_malformed", f"{name}.key") from error
+        raise failure("key_malformed", file if passphrase is None else f"{file}, or not its passphrase") from error
     if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
-        raise failure("key_curve_unsupported", f"{name}.key")
+        raise failure("key_curve_unsupported", file)
     return key
 
 
