@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -89,7 +90,8 @@ def _latencies(measured: Sequence[Measured]) -> list[str]:
         cached, stalled = one.latency[TOO], one.latency[STALLED]
         p50, p99 = _ratio(stalled.p50, cached.p50), _ratio(stalled.p99, cached.p99)
         each50, each99 = (_range(_each(*pair), 2) for pair in ((stalled.p50, cached.p50), (stalled.p99, cached.p99)))
-        title = f"ratio; p99 {judged(p99, P99_WITHIN)}"
+        low, high = interval(stalled.p99, cached.p99)
+        title = f"ratio; p99 {judged(p99, P99_WITHIN)}, 90 % interval {low:.2f}..{high:.2f}"
         lines.append(f"| {one.workers} | {title} | | {p50:.2f} | {each50} | {p99:.2f} | {each99} | |")
     return lines
 
@@ -142,6 +144,21 @@ def _accounts(measured: Sequence[Measured]) -> list[str]:
 def _ratio(values: Sequence[float], to: Sequence[float]) -> float:
     """Of the medians."""
     return statistics.median(values) / statistics.median(to)
+
+
+_DRAWS: Final = 4000
+
+
+def interval(values: Sequence[float], to: Sequence[float]) -> tuple[float, float]:
+    """Between which the ratio of the medians lies, 9 times of 10, were other rounds of the same kind drawn (bootstrap)."""
+    drawing = random.Random(1)
+    rounds = range(len(values))
+    ratios = []
+    for _ in range(_DRAWS):
+        drawn = drawing.choices(rounds, k=len(values))
+        ratios.append(_ratio([values[each] for each in drawn], [to[each] for each in drawn]))
+    ratios.sort()
+    return ratios[_DRAWS // 20], ratios[-_DRAWS // 20]
 
 
 def _each(values: Sequence[float], to: Sequence[float]) -> list[float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench.stall.figures import IDLE, Measured, cores_in_words, faults, judged, report
+from tests.bench.stall.figures import IDLE, Measured, cores_in_words, faults, interval, judged, report
 from tests.bench.stall.phones import Ended
 from tests.bench.stall.plan import CACHED, COLD, FIRST, KNOWN, NEW, STALLED, TOO, cold, counted, mixed, wrong
 from tests.bench.stall.site import Account, Cores, Run, cores
@@ -96,10 +96,19 @@ def test_report_has_medians_over_rounds_and_the_ratio_of_them() -> None:
     text = report([measured((2.0, 2.1), (4.0, 4.4), (3.0, 3.1))])
     assert "| 1 | all cached | 300 | 1.000 | 1.000..1.000 | 3.000 | 2.000..4.000 | 0 |" in text
     assert "| 1 | a fifth stalled | 300 | 1.000 | 1.000..1.000 | 3.100 | 2.100..4.400 | 150 |" in text
-    assert "| 1 | ratio; p99 reached (at most 1.1) | | 1.00 | 1.00..1.00 | 1.03 | 1.03..1.10 | |" in text
+    assert (
+        "| 1 | ratio; p99 reached (at most 1.1), 90 % interval 1.03..1.10 | | 1.00 | 1.00..1.00 | 1.03 | 1.03..1.10 | |" in text
+    )
     assert f"| 1 | {NEW} | 1 | 10.00 | 15.00 | 300 | 1.50 | reached (at most 2) |" in text
     assert "| 1 | a fifth stalled | 4950 | 990 | 20 | 1% |" in text
     assert "| 1 | at the end | 0 | 2048 | 15 | |" in text
+
+
+def test_interval_is_as_wide_as_rounds_differ() -> None:
+    assert interval([2.0] * 5, [2.0] * 5) == (1.0, 1.0)
+    low, high = interval([1.0, 2.0, 3.0, 4.0, 5.0], [3.0] * 5)
+    assert low < 0.7
+    assert high > 1.3
 
 
 def test_missed_target_is_said() -> None:
