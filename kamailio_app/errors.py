@@ -417,35 +417,83 @@ FAILURES: Final[dict[str, Failure]] = {
     ),
     "spc_token_malformed": Failure(
         ProviderRefused,
-        "RFC 9447 3, RFC 9448 5",
+        "RFC 9448 5",
         "The SPC token is not what RFC 9447 and RFC 9448 describe.",
         "Ask for another one; if it is the same, show the STI-PA this line.",
     ),
     "spc_token_untrusted": Failure(
         ProviderRefused,
-        "RFC 9447 5.1, ATIS-1000080 6.3.5",
+        "RFC 9448 6",
         "Who signed the SPC token does not chain to `sti_pa_ca_file`.",
         "Compare `sti_pa_ca_file` with the STI-PA's root: staging and production have different ones.",
     ),
     "spc_token_signature": Failure(
         ProviderRefused,
-        "RFC 9447 5.1",
+        "RFC 9448 6",
         "The SPC token's signature is wrong.",
         "Was it copied whole? Ask for another one.",
     ),
     "spc_token_expired": Failure(
         ProviderRefused,
-        "RFC 9447 5.1",
+        "RFC 9448 6",
         "The SPC token is not valid now.",
         "Ask for a new one right before the order. " + _CLOCK,
     ),
     "spc_token_mismatch": Failure(
         ProviderRefused,
-        "RFC 9447 5.1, RFC 9448 6",
+        "RFC 9448 6",
         "The SPC token is for something else than was asked for.",
         "Compare `spc` and the ACME account's key (`shakenctl key fingerprint`), then ask for another one.",
     ),
     # STI-PA
+    "secret_missing": Failure(
+        ProviderRefused,
+        "RFC 9448 5.5, RFC 8555 7.3.4",
+        "A password or a MAC key is not at hand.",
+        "Put it alone into the first line of a file with mode 600 that the settings name, or into the environment variable.",
+    ),
+    "secret_permissions": Failure(
+        ProviderRefused,
+        "RFC 9448 5.5, RFC 8555 7.3.4",
+        "Others may read the password or MAC key, or the group may change it.",
+        "chmod 600 (or 640). If others have been on this host, have a new one made.",
+    ),
+    "tls_roots_unreadable": Failure(
+        ProviderRefused,
+        "RFC 9110 4.3.4",
+        "The roots for a web server's certificate cannot be read.",
+        "Name a file with certificates in PEM, or leave the option empty for those of the system.",
+    ),
+    "sti_pa_unset": Failure(
+        ProviderRefused,
+        "RFC 9448 5.5",
+        "The settings do not say all that the STI-PA's account needs.",
+        "Fill in [provider] spc, [sti_pa] and [trust] sti_pa_ca_file; `cfg/stirshaken.toml` explains them.",
+    ),
+    "sti_pa_unreachable": Failure(
+        ProviderRefused,
+        "RFC 9110 15",
+        "The STI-PA does not answer, or not as it should.",
+        "Try `curl -v` on the URL from this host. It answers only addresses that its portal lists: is this host's among them?",
+    ),
+    "sti_pa_refused": Failure(
+        ProviderRefused,
+        "RFC 9448 5.5",
+        "The STI-PA refuses what was asked for.",
+        "Its own words stand above. Try the account with `shakenctl sti-pa login`; its portal shows the account's codes.",
+    ),
+    "sti_pa_malformed": Failure(
+        ProviderRefused,
+        "RFC 8259, RFC 9448 5.5",
+        "The STI-PA's answer is not what its API describes.",
+        "Is `sti_pa_url` its API's host, and not that of its portal? If so, show the STI-PA this line.",
+    ),
+    "sti_pa_file_foreign": Failure(
+        ProviderRefused,
+        "RFC 5280 6.3.3, RFC 7515",
+        "The file holds something else than the STI-PA's former one, and is not written over.",
+        "Look what it is: `shakenctl inspect`. Choose another name, or move it away.",
+    ),
     # STI-CA
     # Publication and rotation
     "publication_unset": Failure(
