@@ -495,6 +495,18 @@ FAILURES: Final[dict[str, Failure]] = {
         "Look what it is: `shakenctl inspect`. Choose another name, or move it away.",
     ),
     # STI-CA
+    "pair_unknown": Failure(
+        ProviderRefused,
+        "RFC 8224 7.3",
+        "There is no pair of that name that waits for its certificate.",
+        "`shakenctl acme status` lists them; a name is made of letters, digits, _ . and -.",
+    ),
+    "state_busy": Failure(
+        ProviderRefused,
+        "RFC 8555 7.4",
+        "Another shakenctl is at work in provider_state_dir.",
+        "Let it finish: the timer may have started it. `systemctl status shakenctl-renew` shows that.",
+    ),
     # Publication and rotation
     "publication_unset": Failure(
         ProviderRefused,

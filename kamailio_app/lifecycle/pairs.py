@@ -1,0 +1,196 @@
+"""Pairs that are not in use yet: key, request, chain and what is remembered of each, in provider_state_dir/pairs.
+
+NAME.key is there from the first moment and is never lost nor written over; NAME.csr is what the STI-CA was sent; NAME.pem is there
+once there is a certificate that fits. What the files say counts; NAME.json remembers the rest, and its loss costs an order.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Container, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from kamailio_app.errors import failure
+from kamailio_app.grammar import one_line
+from kamailio_app.lifecycle.files import write_new
+from kamailio_app.lifecycle.keys import new_key, write_key
+from kamailio_app.runtime.disk import read_state, write_state
+
+State = Literal["requested", "issued", "published", "installed"]
+
+_DIRECTORY: Final = "pairs"
+_LOCK: Final = "lock"
+# It stands in the x5u URL, and no pair is called ".."
+_NAME: Final = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9._\-]{0,99}", re.ASCII)
+
+
+class Pending(NamedTuple):
+    """One pair. `chain_file` is there unless its `state` is "requested"."""
+
+    name: str
+    key_file: Path
+    chain_file: Path
+    request_file: Path
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is remembered of a pair. Times in seconds since 1970.
+
+    `directory` and `order`: the STI-CA's URLs; `x5u`: where the STI-CA publishes the chain, if it told that; `trouble`: how the
+    last of `failures` attempts ended; `not_before`: the next is not made earlier.
+    """
+
+    state: str = ""
+    spc: str = ""
+    asked: int = 0
+    directory: str = ""
+    order: str = ""
+    x5u: str = ""
+    trouble: str = ""
+    failures: int = 0
+    not_before: int = 0
+
+
+def new_name(spc: str, now: float, taken: Container[str]) -> str:
+    """A name for a pair: sp1234-20261129, then sp1234-20261129-2. A new chain has a new x5u URL (RFC 8224 7.3)."""
+    first = f"sp{spc}-{time.strftime('%Y%m%d', time.gmtime(now))}"
+    name, number = first, 2
+    while name in taken:
+        name, number = f"{first}-{number}", number + 1
+    return name
+
+
+def pending(state_dir: Path) -> list[Pending]:
+    """All of them, by name; a chain or a record without its key is none. Errors: `file_unreadable`."""
+    try:
+        names = sorted(path.stem for path in (state_dir / _DIRECTORY).iterdir() if path.suffix == ".key")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise failure("file_unreadable", f"{state_dir / _DIRECTORY}: {error.strerror}") from error
+    return [_pair(state_dir, name) for name in names if _NAME.fullmatch(name)]
+
+
+def find(state_dir: Path, name: str) -> Pending:
+    """The pair of this name. Errors: `pair_unknown`."""
+    if not _NAME.fullmatch(name) or not (pair := _pair(state_dir, name)).key_file.exists():
+        raise failure("pair_unknown", one_line(name, 100))
+    return pair
+
+
+def begin(state_dir: Path, name: str) -> Pending:
+    """The pair of this name, with a key that is made if there is none yet.
+
+    Errors: `pair_unknown` (no such name can be), `file_unwritable`, `key_exists` (another was faster).
+    """
+    if not _NAME.fullmatch(name):
+        raise failure("pair_unknown", one_line(name, 100))
+    pair = _pair(state_dir, name)
+    _make_directory(pair.key_file.parent)
+    if not pair.key_file.exists():
+        write_key(pair.key_file, new_key())
+    return pair
+
+
+def keep_request(pair: Pending, pem: bytes) -> None:
+    """In the place of a former one, which the STI-CA has not taken. Errors: `file_unwritable`."""
+    _write(pair.request_file, pem.decode("ascii"))
+
+
+def keep_chain(state_dir: Path, name: str, pem: bytes, x5u: str = "") -> Pending:
+    """The chain of a pair that had none: it is issued now. Errors: `pair_unknown`, `file_exists`, `file_unwritable`."""
+    pair = find(state_dir, name)
+    # Whole under another name first: the name that counts never shows half of it
+    new = pair.chain_file.with_suffix(".pem.new")
+    new.unlink(missing_ok=True)
+    write_new(new, pem)
+    try:
+        os.link(new, pair.chain_file)
+    except FileExistsError:
+        raise failure("file_exists", pair.chain_file.name) from None
+    except OSError as error:
+        raise failure("file_unwritable", f"{pair.chain_file}: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            new.unlink()
+    remember(state_dir, name, replace(recall(state_dir, name), state="issued", x5u=x5u, trouble="", failures=0, not_before=0))
+    return _pair(state_dir, name)
+
+
+def mark(state_dir: Path, name: str, state: State) -> Pending:
+    """How far it has come, beyond what the files say. Errors: `pair_unknown`, `file_unwritable`."""
+    find(state_dir, name)
+    remember(state_dir, name, replace(recall(state_dir, name), state=state))
+    return _pair(state_dir, name)
+
+
+def recall(state_dir: Path, name: str) -> Record:
+    """What is remembered of it; of what is lost or was written by others, nothing."""
+    try:
+        members = json.loads(read_state(state_dir / _DIRECTORY, f"{name}.json") or "{}")
+    except (ValueError, RecursionError):
+        return Record()
+    if not isinstance(members, dict):
+        return Record()
+    kinds = {field.name: type(field.default) for field in fields(Record)}
+    return Record(**{key: value for key, value in members.items() if kinds.get(key) is type(value)})
+
+
+def remember(state_dir: Path, name: str, record: Record) -> None:
+    """Errors: `file_unwritable`."""
+    _write(state_dir / _DIRECTORY / f"{name}.json", json.dumps(asdict(record), indent=2))
+
+
+@contextmanager
+def alone(state_dir: Path) -> Iterator[None]:
+    """No two at once: the timer and a person would order two certificates. Errors: `state_busy`, `file_unwritable`."""
+    _make_directory(state_dir)
+    try:
+        descriptor = os.open(state_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise failure("file_unwritable", f"{state_dir / _LOCK}: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise failure("state_busy", str(state_dir)) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _pair(state_dir: Path, name: str) -> Pending:
+    key, chain, request = (state_dir / _DIRECTORY / f"{name}.{end}" for end in ("key", "pem", "csr"))
+    return Pending(name, key, chain, request, _state(chain, recall(state_dir, name).state))
+
+
+def _state(chain: Path, remembered: str) -> State:
+    if not chain.exists():
+        return "requested"
+    match remembered:
+        case "published" | "installed":
+            return remembered
+    return "issued"
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise failure("file_unwritable", f"{directory}: {error.strerror}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_state(path.parent, path.name, text)
+    except OSError as error:
+        raise failure("file_unwritable", f"{path}: {error.strerror}") from error
