@@ -1,4 +1,4 @@
-"""Private keys on P-256, as PKCS#8 in PEM, and their fingerprints (RFC 5958, RFC 8225 4, RFC 9448 5.3).
+"""Private keys on P-256, as PKCS#8 in PEM, and their fingerprints (RFC 5958, RFC 8225 4, RFC 9448 5.4).
 
 A key is never in a log line, an exception text or a repr. Which of them signs calls is `runtime.keystore`'s business.
 """
@@ -68,7 +68,7 @@ def read_key(path: Path, passphrase: bytes | None = None) -> EllipticCurvePrivat
 
 
 def fingerprint(key: EllipticCurvePublicKey, form: Literal["jwk", "spki"]) -> str:
-    """ "SHA256 AA:BB:..." of the key as RFC 9448 5.3 writes it in an SPC token.
+    """ "SHA256 AA:BB:..." of the key as RFC 9448 5.4 writes it in an SPC token.
 
     `jwk`: the JWK thumbprint (RFC 7638, RFC 8555 8.1); `spki`: the SubjectPublicKeyInfo's DER, which some STI-CAs compare.
     """
