@@ -74,8 +74,8 @@ def refusals(tokens: Mapping[Fault, str]) -> Iterator[None]:
 
 
 def read_jws(text: str, answers: Collection[str] = ()) -> Signed:
-    """RFC 7515 7: compact, flattened or general with one signature. The first also inside an answer of the STI-PA, in a member of
-    one of these names. Errors: JwsRefused.
+    """RFC 7515 7: compact, flattened or general with one signature; compact also in an answer of the STI-PA, as one of these
+    members. Errors: JwsRefused.
     """
     text = text.strip()
     if text.startswith("{"):

@@ -14,11 +14,12 @@ from cryptography.x509.oid import NameOID
 from kamailio_app.credentials import tnauthlist
 from kamailio_app.credentials.certificate import MALFORMED
 from kamailio_app.credentials.tnauthlist import TNAuthList
-from kamailio_app.errors import StirError, failure
+from kamailio_app.errors import UnsupportedCredential, failure
 from kamailio_app.grammar import URI_CHARACTERS, one_line
 
 _PEM: Final = re.compile(rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----")
 _URL: Final = re.compile(rf"https?://{URI_CHARACTERS}")
+_LONGEST: Final = 64
 # RFC 4514 3 has the other keywords
 _KEYWORDS: Final = {"S": NameOID.STATE_OR_PROVINCE_NAME, "SERIALNUMBER": NameOID.SERIAL_NUMBER, "E": NameOID.EMAIL_ADDRESS}
 # "L = Bridgewater, ST = NJ" as `openssl x509` and the STI-PA write it; RFC 4514 has no spaces there, and capitals
@@ -107,6 +108,10 @@ def _subject(country: str, organization: str, common_name: str, serial_number: s
     )
     if not (country and organization and common_name):
         raise failure("request_invalid", "no country or organization")
+    for _, value in held:
+        # RFC 5280 A.1: the upper bound of each
+        if len(value) > _LONGEST:
+            raise failure("request_invalid", f"{one_line(value)!r} has more than {_LONGEST} characters")
     return x509.Name([x509.NameAttribute(oid, value) for oid, value in held if value])
 
 
@@ -114,11 +119,11 @@ def _authority(authority: TNAuthList) -> bytes:
     """DER of what is asked for, which has to be what anybody would accept. Errors: `request_invalid`."""
     if not any(authority):
         raise failure("request_invalid", "neither a provider code nor a number")
-    der = tnauthlist.encode(authority)
     try:
+        der = tnauthlist.encode(authority)
         tnauthlist.decode(der)
-    except StirError as error:
-        raise failure("request_invalid", error.detail) from error
+    except (ValueError, UnsupportedCredential) as error:
+        raise failure("request_invalid", one_line(str(error))) from error
     return der
 
 
