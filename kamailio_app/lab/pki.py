@@ -190,6 +190,37 @@ class Hierarchy:
         }
         return _jws(header, payload | deviation, signer.key)
 
+    def spc_token(
+        self,
+        authority: TNAuthList,
+        fingerprint: str,
+        *,
+        expires: float = 0,
+        ca: bool = False,
+        jti: str = "lab",
+        tkvalue: str = "",
+        x5u: str = POLICY_URL,
+        signer: Issued | None = None,
+        bring_signer: bool = False,
+        **deviation: object,
+    ) -> str:
+        """The STI-PA's SPC token (RFC 9448 5) as a compact JWS, good for an hour; `tkvalue`: the authority as it is to be
+        written, in base64 by default; `deviation` are other members of its `atc`.
+        """
+        signer = signer or self.policy_signer
+        header: dict[str, object] = {"alg": "ES256", "typ": "JWT", "x5u": x5u}
+        if bring_signer:
+            ders = [each.public_bytes(Encoding.DER) for each in (signer.certificate, *signer.issuers)]
+            header = {"alg": "ES256", "typ": "JWT", "x5c": [b64encode(der).decode() for der in ders]}
+        atc: dict[str, object] = {
+            "tktype": "TNAuthList",
+            "tkvalue": tkvalue or b64encode(tnauthlist.encode(authority)).decode(),
+            "ca": ca,
+            "fingerprint": fingerprint,
+        }
+        payload: dict[str, object] = {"exp": int(expires or self.now + 3600), "jti": jti, "atc": atc | deviation}
+        return _jws(header, payload, signer.key)
+
     def _policy_signer(self) -> Issued:
         """The certificate of the STI-PA that signs its trust list and its CRL."""
         key = ec.generate_private_key(ec.SECP256R1())
