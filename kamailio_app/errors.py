@@ -507,6 +507,78 @@ FAILURES: Final[dict[str, Failure]] = {
         "Another shakenctl is at work in provider_state_dir.",
         "Let it finish: the timer may have started it. `systemctl status shakenctl-renew` shows that.",
     ),
+    "acme_unreachable": Failure(
+        ProviderRefused,
+        "RFC 8555 6.1",
+        "The STI-CA's ACME server cannot be reached.",
+        "Try `curl -v` on `acme_directory` from this host; for a CA of its own, compare `acme_tls_ca_file`.",
+    ),
+    "acme_malformed": Failure(
+        ProviderRefused,
+        "RFC 8555 7",
+        "The STI-CA's answer is not what ACME has.",
+        "Is `acme_directory` the URL of the directory itself, and `acme_profile` that of this STI-CA?",
+    ),
+    "acme_refused": Failure(
+        ProviderRefused,
+        "RFC 8555 6.7",
+        "The STI-CA refuses, in these words.",
+        "Mend what it names, then run the command again: it goes on where it stopped. If nothing helps, show it this line.",
+    ),
+    "acme_rate_limited": Failure(
+        ProviderRefused,
+        "RFC 8555 6.6",
+        "The STI-CA has had too many requests of ours.",
+        "Wait. `shakenctl renew` knows when it may come again; do not run it with --now.",
+    ),
+    "acme_account_unknown": Failure(
+        ProviderRefused,
+        "RFC 8555 7.3.1",
+        "The STI-CA has no account of this key.",
+        "`shakenctl acme register` makes one.",
+    ),
+    "acme_account_refused": Failure(
+        ProviderRefused,
+        "RFC 8555 7.3.4",
+        "The STI-CA does not open an account.",
+        "Compare `eab_key_id` and `eab_key_file` with what the STI-CA gave you: they often work once and for a short time.",
+    ),
+    "acme_terms": Failure(
+        ProviderRefused,
+        "RFC 8555 7.3.3",
+        "The STI-CA has terms of service to agree to.",
+        "Read them at that URL, then `shakenctl acme register --agree`.",
+    ),
+    "acme_timeout": Failure(
+        ProviderRefused,
+        "RFC 8555 7.4",
+        "The STI-CA takes longer than was waited for.",
+        "Run the command again: it goes on where it stopped. `--wait` waits longer.",
+    ),
+    "acme_order_invalid": Failure(
+        ProviderRefused,
+        "RFC 8555 7.1.6",
+        "The STI-CA gave the order up.",
+        "Mend what it names, then run the command again: that makes a new order for the same key.",
+    ),
+    "acme_challenge_refused": Failure(
+        ProviderRefused,
+        "RFC 9448 6",
+        "The STI-CA does not accept the SPC token.",
+        "Compare `spc` with the token's (`shakenctl inspect`), and `spc_token_fingerprint` and `spc_token_tkvalue` with what the STI-CA checks.",
+    ),
+    "issued_mismatch": Failure(
+        ProviderRefused,
+        "RFC 8555 7.4, ATIS-1000080 6.4.1",
+        "The certificate is not the one that was asked for.",
+        "Nothing was written. For a certificate that came by hand: is it that of this NAME? Else show the STI-CA this line.",
+    ),
+    "issued_unfit": Failure(
+        ProviderRefused,
+        "RFC 8224 6.1, ATIS-1000080 6.4.1",
+        "No verifier would accept the certificate.",
+        "Nothing was written. `shakenctl inspect` says more; is the STI-CA's root in `ca_file` or on the STI-PA's list?",
+    ),
     # Publication and rotation
     "publication_unset": Failure(
         ProviderRefused,

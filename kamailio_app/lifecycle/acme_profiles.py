@@ -16,10 +16,10 @@ from kamailio_app.runtime.provider_options import ACME_PROFILES
 class Profile:
     """How one STI-CA deviates.
 
-    `identifier`: how the TNAuthList's DER is written (RFC 9448 3); `response`: the challenge response's member that holds the SPC
-    token (RFC 9447 4); `common_name`: of the request; `crl`: the request says where the STI-PA's CRL is; `key_id`: eab_key_id is
-    the key of an external account binding (RFC 8555 7.3.4), or stands in the account's JWK; `bare_fetch`: a POST-as-GET is signed
-    over the protected header alone (against RFC 8555 6.3); `sources`: where this is from.
+    `identifier`: how the TNAuthList's DER is written (RFC 9448 3); `response`: the challenge response's member that holds the
+    SPC token (RFC 9447 4); `common_name`: of the request; `crl`: the request says where the STI-PA's CRL is; `key_id`:
+    eab_key_id is of an external account binding (RFC 8555 7.3.4), or stands in the account's JWK; `bare`: what has no payload
+    is signed over the protected header alone (against RFC 8555 6.3), a new account among it; `sources`: where this is from.
     """
 
     identifier: Literal["base64url", "base64"] = "base64url"
@@ -27,7 +27,7 @@ class Profile:
     common_name: str = "SHAKEN {spc}"
     crl: bool = True
     key_id: Literal["binding", "jwk"] = "binding"
-    bare_fetch: bool = False
+    bare: bool = False
     sources: tuple[str, ...] = ("RFC 9447", "RFC 9448", "ATIS-1000080 6.4.1")
 
     def write_identifier(self, der: bytes) -> str:
@@ -54,7 +54,7 @@ PROFILES: Final[dict[str, Profile]] = {
         common_name="SHAKEN {spc} {time}",
         crl=False,
         key_id="jwk",
-        bare_fetch=True,
+        bare=True,
         sources=("Peeringhub's own stir-shaken-toolkit 1.0.2, documentation and provider profile",),
     ),
     "martini": Profile(

@@ -1,7 +1,8 @@
 """Pairs that are not in use yet: key, request, chain and what is remembered of each, in provider_state_dir/pairs.
 
-NAME.key is there from the first moment and is never lost nor written over; NAME.csr is what the STI-CA was sent; NAME.pem is there
-once there is a certificate that fits. What the files say counts; NAME.json remembers the rest, and its loss costs an order.
+NAME.key is there from the first moment and is never lost nor written over; NAME.csr is what the STI-CA was sent; NAME.pem is
+there once there is a certificate that fits. What the files say counts; NAME.json remembers the rest, and its loss costs an
+order.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from kamailio_app.errors import failure
 from kamailio_app.grammar import one_line
@@ -141,8 +142,9 @@ def recall(state_dir: Path, name: str) -> Record:
         return Record()
     if not isinstance(members, dict):
         return Record()
-    kinds = {field.name: type(field.default) for field in fields(Record)}
-    return Record(**{key: value for key, value in members.items() if kinds.get(key) is type(value)})
+    kinds = {each.name: type(each.default) for each in fields(Record)}
+    held: dict[str, Any] = {key: value for key, value in members.items() if kinds.get(key) is type(value)}
+    return Record(**held)
 
 
 def remember(state_dir: Path, name: str, record: Record) -> None:
