@@ -565,7 +565,7 @@ FAILURES: Final[dict[str, Failure]] = {
         ProviderRefused,
         "RFC 9448 6",
         "The STI-CA does not accept the SPC token.",
-        "Compare `spc` with the token's (`shakenctl inspect`), and `spc_token_fingerprint` and `spc_token_tkvalue` with what the STI-CA checks.",
+        "Compare `spc` with the token, and `spc_token_fingerprint` and `spc_token_tkvalue` with what the STI-CA checks.",
     ),
     "issued_mismatch": Failure(
         ProviderRefused,
@@ -617,6 +617,19 @@ FAILURES: Final[dict[str, Failure]] = {
         "Run it as root, or as the owner of certificate_dir, publication_dir and provider_state_dir.",
     ),
     # A running server, and what was looked at
+    "input_unrecognised": Failure(
+        ProviderRefused,
+        "RFC 3261 7, RFC 8224 4",
+        "What was given is no SIP request, Identity header, capture or log of ours.",
+        "`shakenctl explain --help` has an example of each; `--type` says which it is.",
+    ),
+    "input_unreadable": Failure(ProviderRefused, "decision 7", "The file cannot be read.", "Is the path right, and may you read it?"),
+    "capture_unreadable": Failure(
+        ProviderRefused,
+        "decision 7",
+        "The capture cannot be read.",
+        "Install `tshark`; try `tshark -r FILE -Y sip`. A large one: raise `--timeout`, or cut it with `editcap`.",
+    ),
     "server_unreachable": Failure(
         ProviderRefused,
         "decision 20",
@@ -630,6 +643,24 @@ FAILURES: Final[dict[str, Failure]] = {
         "Does its configuration include stirshaken.cfg? `kamcmd core.modules` shows what is loaded.",
     ),
     # The checklist
+    "checklist_country_unknown": Failure(
+        ProviderRefused, "decision 60", "There is no checklist for this country.", "Name one of those with `--country`."
+    ),
+    "checklist_value_invalid": Failure(
+        ProviderRefused,
+        "decision 60",
+        "The value that is to be noted has not the form that it has where it is given out.",
+        "`shakenctl onboard show STEP` says what a step takes, and where that form is from.",
+    ),
+    "checklist_proof_unreadable": Failure(
+        ProviderRefused, "decision 60", "The file that is to be noted as a proof cannot be read.", "Compare its name: `ls -l`."
+    ),
+    "checklist_unreadable": Failure(
+        ProviderRefused,
+        "decision 60",
+        "What was noted of the checklist cannot be read or written.",
+        "Mend `onboarding.json` in `provider_state_dir`, or move it away and note again; may this user write there?",
+    ),
     "internal_error": Failure(InternalError, "decision 3", "A defect of this software.", "Report it with the traceback."),
 }
 

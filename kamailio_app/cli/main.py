@@ -9,7 +9,7 @@ import click
 
 from kamailio_app import __version__
 
-COMMANDS: Final = ("certificates", "numbers", "policy", "trace")
+COMMANDS: Final = ("certificates", "completion", "numbers", "onboard", "policy", "trace")
 
 
 class _Commands(click.Group):
