@@ -109,7 +109,7 @@ class Hierarchy:
         issuer = issuer or self.intermediate
         key = key or ec.generate_private_key(spec.curve)
         name = _name(spec.common_name or f"SHAKEN {spec.spc}", "Lab Telephone Company")
-        builder = self._builder(name, issuer.certificate.subject, key, spec.not_before, spec.not_after)
+        builder = self._builder(name, issuer.certificate.subject, key.public_key(), spec.not_before, spec.not_after)
         builder = builder.add_extension(x509.BasicConstraints(ca=spec.ca, path_length=None), critical=True)
         builder = builder.add_extension(
             _usage(
@@ -119,7 +119,7 @@ class Hierarchy:
             ),
             critical=True,
         )
-        builder = _profile(_identifiers(builder, key, issuer.key))
+        builder = _profile(_identifiers(builder, key.public_key(), issuer.key))
         if spec.constraints is not None:
             der = _constraints(spec.constraints, spec.enhanced)
             oid = constraints.ENHANCED_OID if spec.enhanced else constraints.OID
@@ -130,6 +130,25 @@ class Hierarchy:
             builder = builder.add_extension(x509.UnrecognizedExtension(tnauthlist.OID, der), critical=False)
         certificate = builder.sign(issuer.key, SHA256())
         return Issued(certificate, key, (issuer.certificate, *issuer.issuers))
+
+    def certify(
+        self,
+        key: ec.EllipticCurvePublicKey,
+        subject: x509.Name,
+        authority: TNAuthList,
+        *,
+        not_before: float = 0,
+        not_after: float = 0,
+        points: x509.CRLDistributionPoints | None = None,
+    ) -> tuple[x509.Certificate, ...]:
+        """A chain for a key of somebody else's, as a certificate request has it; `points`: where its CRL is."""
+        builder = self._builder(subject, self.intermediate.certificate.subject, key, not_before, not_after)
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = builder.add_extension(_usage(digital_signature=True), critical=True)
+        builder = _profile(_identifiers(builder, key, self.intermediate.key), points)
+        extension = x509.UnrecognizedExtension(tnauthlist.OID, tnauthlist.encode(authority))
+        certificate = builder.add_extension(extension, critical=False).sign(self.intermediate.key, SHA256())
+        return (certificate, self.intermediate.certificate)
 
     def crl(
         self,
@@ -224,20 +243,20 @@ class Hierarchy:
     def _policy_signer(self) -> Issued:
         """The certificate of the STI-PA that signs its trust list and its CRL."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(_CRL_ISSUER, self.policy_root.certificate.subject, key, 0, 0)
+        builder = self._builder(_CRL_ISSUER, self.policy_root.certificate.subject, key.public_key(), 0, 0)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_usage(digital_signature=True, crl_sign=True), critical=True)
-        builder = _identifiers(builder, key, self.policy_root.key)
+        builder = _identifiers(builder, key.public_key(), self.policy_root.key)
         return Issued(builder.sign(self.policy_root.key, SHA256()), key)
 
     def web_server(self, names: Sequence[str], not_after: float = 0) -> Issued:
         """A TLS certificate for the repository; its root is the hierarchy's own, which a lab trusts for TLS too."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(_name(names[0], "Lab"), self.root.certificate.subject, key, 0, not_after)
+        builder = self._builder(_name(names[0], "Lab"), self.root.certificate.subject, key.public_key(), 0, not_after)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        builder = _identifiers(builder, key, self.root.key)
+        builder = _identifiers(builder, key.public_key(), self.root.key)
         return Issued(builder.sign(self.root.key, SHA256()), key)
 
     def _authority(self, common_name: str, issuer: Issued | None) -> Issued:
@@ -245,10 +264,10 @@ class Hierarchy:
         name = _name(common_name, "Lab")
         issuer_name = issuer.certificate.subject if issuer else name
         issuer_key = issuer.key if issuer else key
-        builder = self._builder(name, issuer_name, key, 0, self.now + 10 * 365 * 86400)
+        builder = self._builder(name, issuer_name, key.public_key(), 0, self.now + 10 * 365 * 86400)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         builder = builder.add_extension(_usage(key_cert_sign=True), critical=True)
-        builder = _identifiers(builder, key, issuer_key)
+        builder = _identifiers(builder, key.public_key(), issuer_key)
         if issuer is not None:
             builder = _profile(builder)
         return Issued(builder.sign(issuer_key, SHA256()), key)
@@ -257,7 +276,7 @@ class Hierarchy:
         self,
         subject: x509.Name,
         issuer: x509.Name,
-        key: ec.EllipticCurvePrivateKey,
+        key: ec.EllipticCurvePublicKey,
         not_before: float,
         not_after: float,
     ) -> x509.CertificateBuilder:
@@ -265,7 +284,7 @@ class Hierarchy:
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(issuer)
-            .public_key(key.public_key())
+            .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(_moment(not_before or self.now - 3600))
             .not_valid_after(_moment(not_after or self.now + 30 * 86400))
@@ -292,19 +311,19 @@ def _name(common_name: str, organization: str) -> x509.Name:
 
 
 def _identifiers(
-    builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, issuer_key: ec.EllipticCurvePrivateKey
+    builder: x509.CertificateBuilder, key: ec.EllipticCurvePublicKey, issuer_key: ec.EllipticCurvePrivateKey
 ) -> x509.CertificateBuilder:
-    subject_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    subject_id = x509.SubjectKeyIdentifier.from_public_key(key)
     authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
     return builder.add_extension(subject_id, critical=False).add_extension(authority_id, critical=False)
 
 
-def _profile(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+def _profile(builder: x509.CertificateBuilder, points: x509.CRLDistributionPoints | None = None) -> x509.CertificateBuilder:
     """What the profile adds to all but roots: the policy, and where the CRL is and whose it is."""
     point = x509.DistributionPoint([x509.UniformResourceIdentifier(CRL_URL)], None, None, [x509.DirectoryName(_CRL_ISSUER)])
     return builder.add_extension(
         x509.CertificatePolicies([x509.PolicyInformation(_POLICY, None)]), critical=False
-    ).add_extension(x509.CRLDistributionPoints([point]), critical=False)
+    ).add_extension(points or x509.CRLDistributionPoints([point]), critical=False)
 
 
 def _constraints(value: ClaimConstraints | bytes, enhanced: bool) -> bytes:
