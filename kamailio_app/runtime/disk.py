@@ -1,7 +1,7 @@
 """What outlives a restart: certificates in one SQLite file, trust list and CRL as files beside it.
 
 A cache, and written as one: whatever goes wrong with the disk costs a fetch, never a call. Used by the fetch process alone,
-but for `read_state`, by which the server has its trust anchors before it forks.
+but for `read_state`, by which the server has its trust anchors before it forks, and `read_kept`, for who only looks.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -113,6 +113,21 @@ class CertificateStore:
         if not self._said:
             self._said = True
             self._say(f"{self._path}: {error}; certificates are not kept over a restart")
+
+
+def read_kept(directory: Path | None, url: str) -> Fetched | None:
+    """What the store of a running or ended server has for a URL, however old; None if nothing, or nothing that can be read.
+    Changes nothing.
+    """
+    path = directory / _FILE if directory is not None else None
+    if path is None or not path.is_file():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.2)) as database:
+            row = database.execute("SELECT text FROM certificate WHERE url = ?", (url,)).fetchone()
+    except sqlite3.Error:
+        return None
+    return Fetched.from_text(row[0]) if row and isinstance(row[0], str) else None
 
 
 def write_state(directory: Path | None, name: str, text: str) -> None:
