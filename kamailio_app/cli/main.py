@@ -9,7 +9,7 @@ import click
 
 from kamailio_app import __version__
 
-COMMANDS: Final = ("certificates", "completion", "numbers", "onboard", "policy", "trace")
+COMMANDS: Final = ("certificates", "completion", "numbers", "onboard", "policy", "sti-pa", "trace")
 
 
 class _Commands(click.Group):
@@ -21,7 +21,7 @@ class _Commands(click.Group):
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = import_module(f"kamailio_app.cli.{cmd_name}").command
+        command = import_module(f"kamailio_app.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

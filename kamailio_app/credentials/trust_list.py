@@ -21,7 +21,7 @@ from kamailio_app.grammar import one_line
 MAX_CERTIFICATES: Final = 1000
 # The roots in the payload. France's other lists have certList instead, of certificates that are nobody's anchors
 _ROOTS: Final = "trustList"
-_ANSWERS: Final = ("caList", "trustList")  # the list as text in the STI-PA's answer
+ANSWERS: Final = ("caList", "trustList")  # the list as text in the STI-PA's answer
 _REFUSALS: Final[dict[Fault, str]] = {
     "malformed": "trust_list_malformed",
     "untrusted": "trust_list_untrusted",
@@ -73,7 +73,7 @@ class TrustList(NamedTuple):
 def signer_url(text: str) -> str:
     """Where the signer's certificate is; empty if the list brings it along. Errors: `trust_list_malformed`."""
     with refusals(_REFUSALS):
-        return read_jws(text, _ANSWERS).signer_url
+        return read_jws(text, ANSWERS).signer_url
 
 
 def read_trust_list(
@@ -85,7 +85,7 @@ def read_trust_list(
     `trust_list_rollback`.
     """
     with refusals(_REFUSALS):
-        signed = read_jws(text, _ANSWERS)
+        signed = read_jws(text, ANSWERS)
         signer, *issuers = signed.signed_by(signer_octets, anchors, now)
         payload = json_object(signed.payload)
     certificates, skipped = _certificates(payload)

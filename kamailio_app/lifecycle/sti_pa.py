@@ -110,7 +110,7 @@ class StiPa:
         Errors besides: those of `read_spc_token`; `sti_pa_unreachable` also for the place of its signer's certificate.
         """
         if not _SPC.fullmatch(spc):
-            raise failure("sti_pa_unset", "[provider] spc")
+            raise failure("sti_pa_unset", f"{one_line(spc, 64)} is no provider code" if spc else "[provider] spc")
         der = tnauthlist.encode(authority)
         tkvalue = to_base64url(der) if self._rules.tkvalue == "base64url" else b64encode(der).decode()
         atc = {"tktype": "TNAuthList", "tkvalue": tkvalue, "ca": ca, "fingerprint": fingerprint}
