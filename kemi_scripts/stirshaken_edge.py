@@ -63,6 +63,10 @@ class Edge:
     def child_init(self, rank):
         return self.stir.child_init(rank)
 
+    def stir_publish(self, message, argument=""):
+        """For cfg/sti-cr-kamailio.cfg, whose event route is a native one here, too."""
+        return self.stir.stir_publish(message, argument)
+
     # --- Requests -----------------------------------------------------------------------------------------------
 
     @guarded

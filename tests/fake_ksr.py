@@ -23,6 +23,7 @@ _OURS: Final = (
     "Identity-Bypass",
 )
 _OURS_IN_REPLIES: Final = ("Reason",)
+_OURS_BY_HTTP: Final = ("Allow", "Cache-Control", "Date", "X-Content-Type-Options")
 # Variables that are ours: Kamailio keeps every name that it ever saw, so they are these and no more
 _AVPS: Final = (
     *("attest", "from", "headers", "parked", "reason", "stripped", "trunk", "verstat"),
@@ -40,6 +41,7 @@ class Message:
     """The SIP message at hand, in octets: what a peer sent."""
 
     method: str = "INVITE"
+    http: bool = False  # a request that xhttp hands over: its URL is the Request-URI
     request_uri: bytes = b"sip:+12155550131@term.example.net;user=phone"
     from_uri: bytes = b"sip:+12155550121@orig.example.com;user=phone"
     to_uri: bytes = b"sip:+12155550131@orig.example.com;user=phone"
@@ -143,7 +145,7 @@ class _Hdr(_Module):
 
     @kemi(str)
     def append_to_reply(self, lines: str) -> int:
-        self.ksr.headers_changed(lines, _OURS_IN_REPLIES)
+        self.ksr.headers_changed(lines, _OURS_BY_HTTP if self.ksr.message.http else _OURS_IN_REPLIES)
         self.ksr.message.to_reply.append(lines)
         return 1
 
@@ -260,6 +262,7 @@ _ROUTING: Final[dict[str, tuple[tuple[type, ...], Any]]] = {
     "dispatcher.ds_is_from_list_mode": ((int, int), -1),
     "dispatcher.ds_select_dst": ((int, int), 1),
     "dispatcher.ds_next_dst": ((), 1),
+    "xhttp.xhttp_reply": ((int, str, str, str), 1),
 }
 
 
@@ -309,6 +312,7 @@ class FakeKsr:
         self.sl, self.tm, self.tmx = _Routing(self, "sl"), _Routing(self, "tm"), _Routing(self, "tmx")
         self.siputils, self.rr, self.maxfwd = _Routing(self, "siputils"), _Routing(self, "rr"), _Routing(self, "maxfwd")
         self.sanity, self.dispatcher = _Routing(self, "sanity"), _Routing(self, "dispatcher")
+        self.xhttp = _Routing(self, "xhttp")
         for level in ("dbg", "info", "notice", "warn", "err", "crit"):
             setattr(self, level, functools.partial(self._log, level))
         self._is = {"is_INVITE": "INVITE", "is_ACK": "ACK", "is_CANCEL": "CANCEL", "is_OPTIONS": "OPTIONS"}
@@ -381,6 +385,7 @@ class FakeKsr:
         octets: dict[str, bytes | None] = {
             "$rm": message.method.encode(),
             "$ru": message.request_uri,
+            "$hu": message.request_uri,
             "$fu": message.from_uri,
             "$tu": message.to_uri,
             "$tt": message.to_tag,

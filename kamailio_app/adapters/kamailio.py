@@ -12,6 +12,7 @@ import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from email.utils import formatdate
 from functools import wraps
 from hashlib import blake2b
 from pathlib import Path
@@ -28,6 +29,7 @@ from kamailio_app.adapters.port import Level
 from kamailio_app.errors import StirError
 from kamailio_app.grammar import one_line, printable
 from kamailio_app.runtime.link import Keeper
+from kamailio_app.runtime.published import published_chain
 from kamailio_app.runtime.service import Service
 from kamailio_app.runtime.settings import DEFAULT_PATH
 from kamailio_app.runtime.trust import Trust
@@ -70,6 +72,9 @@ _REASON: Final = "$avp(stir_reason)"
 _LONGER: Final = 5
 _LONG_LINE: Final = 8192  # characters: a traceback says what happened in its end
 _LOOK_EVERY: Final = 60  # seconds
+# RFC 8555 9.1; ATIS-1000074: the answer says how long it is good. A changed chain has a new URL
+_CHAIN, _TEXT = "application/pem-certificate-chain", "text/plain"
+_CHAIN_FIELDS: Final = "Cache-Control: max-age=86400\r\nX-Content-Type-Options: nosniff\r\nDate: {}\r\n"
 _LISTEN: Final = 1.0  # seconds that the keeper waits for the fetch process at a time
 # Script variables outlive their call: after an error they must not speak of an earlier one
 _INTERNAL_ERROR: Final[Mapping[str, str | int]] = {
@@ -498,6 +503,24 @@ class Stirshaken:
 
     def _say(self, level: Literal["err", "warn", "info"], text: str) -> None:
         self.port.log(level, one_line(text, _LONG_LINE))
+
+    # A repository of one's own
+
+    @entry(REJECT)
+    def stir_publish(self, _argument: str) -> int:
+        """In event_route[xhttp:request]: answers 200 with the chain that is asked for, or 404, or 405: 1.
+
+        -1 if the answer was not sent. Not in the call's way: xhttp hands over nothing but HTTP.
+        """
+        if _pv("$rm") != "GET":
+            KSR.hdr.append_to_reply("Allow: GET\r\n")
+            return int(KSR.xhttp.xhttp_reply(405, "Method Not Allowed", _TEXT, ""))
+        settings = self.service.settings
+        chain = published_chain(settings.provider.publication.directory, settings.public_cert_url, _pv("$hu"))
+        if chain is None:
+            return int(KSR.xhttp.xhttp_reply(404, "Not Found", _TEXT, ""))
+        KSR.hdr.append_to_reply(_CHAIN_FIELDS.format(formatdate(self.service.now(), usegmt=True)))
+        return int(KSR.xhttp.xhttp_reply(200, "OK", _CHAIN, chain))
 
     # Reload
 

@@ -1,4 +1,6 @@
-"""The way to a certificate, as the settings have it: typed values for `lifecycle` and `cli`. The servers use none of them."""
+"""The way to a certificate, as the settings have it: typed values for `lifecycle` and `cli`. The servers use the directory of
+published chains, if they serve it themselves, and no other.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Options of the way to a certificate: the provider, its STI-PA account, its STI-CA, where its chains are published.
 
-The servers read none of them: they are for `shakenctl`. What the values become is `provider`'s business.
+They are for `shakenctl`; a server that is its own repository (sti-cr-kamailio.cfg) reads publication_dir. What the values become
+is `provider`'s business.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ ACME_PROFILES: Final = ("rfc9448", "peeringhub", "martini", "acme2certifier")
 
 PROVIDER_SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
     "provider": (
-        "The service provider that gets the certificate. This section and those below are for `shakenctl`; the servers do "
-        "not read them.",
+        "The service provider that gets the certificate. This section and those below are for `shakenctl`; of them a server "
+        "reads publication_dir, if it is its own repository (sti-cr-kamailio.cfg).",
         (
             Option(
                 "provider_name",
@@ -150,8 +151,8 @@ PROVIDER_SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
             Option(
                 "publication_dir",
                 "",
-                "Directory of a web server of yours, where NAME.pem is put. Empty: the STI-CA's repository serves it, or you "
-                "put it there.",
+                "Directory of a web server of yours, where NAME.pem is put: sti-cr-nginx.conf, or Kamailio itself with "
+                "sti-cr-kamailio.cfg. Empty: the STI-CA's repository serves it, or you put it there.",
                 "ours",
                 '"/var/www/sti-cr"',
             ),
