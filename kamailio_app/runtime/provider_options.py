@@ -1,7 +1,7 @@
 """Options of the way to a certificate: the provider, its STI-PA account, its STI-CA, where its chains are published.
 
-They are for `shakenctl`; a server that is its own repository (sti-cr-kamailio.cfg) reads publication_dir. What the values become
-is `provider`'s business.
+They are for `shakenctl`; a server that is its own repository (sti-cr-kamailio.cfg) reads publication_dir. What the values
+become is `provider`'s business.
 """
 
 from __future__ import annotations
