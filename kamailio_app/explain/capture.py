@@ -68,10 +68,12 @@ def is_capture(head: bytes) -> bool:
     return head.startswith(_MAGIC)
 
 
-def captured_calls(path: Path, seconds: float) -> list[CapturedCall]:
-    """The initial INVITEs in their order. Errors: `capture_unreadable`."""
+def captured_calls(path: Path, seconds: float, remarks: list[str]) -> list[CapturedCall]:
+    """The initial INVITEs in their order. `seconds` for all of it; `remarks` gets what tshark says of a capture that it could
+    read in part. Errors: `capture_unreadable`.
+    """
     calls: dict[tuple[str, int, str, str], CapturedCall] = {}
-    for packet in packets(path, seconds):
+    for packet in packets(path, seconds, remarks):
         message = packet.message
         number, _method = message.cseq
         here, there = _host(packet.source), _host(packet.destination)
@@ -90,8 +92,9 @@ def captured_calls(path: Path, seconds: float) -> list[CapturedCall]:
     return list(calls.values())
 
 
-def packets(path: Path, seconds: float) -> Iterator[Packet]:
+def packets(path: Path, seconds: float, remarks: list[str]) -> Iterator[Packet]:
     """Every INVITE and every response to one. Errors: `capture_unreadable`."""
+    some = False
     with tempfile.TemporaryDirectory(prefix="shakenctl-") as home, tempfile.TemporaryFile() as said:
         try:
             process = subprocess.Popen(
@@ -114,7 +117,9 @@ def packets(path: Path, seconds: float) -> Iterator[Packet]:
         assert process.stdout is not None
         try:
             for line in _lines(process.stdout):
-                yield from _packets(line)
+                for packet in _packets(line):
+                    some = True
+                    yield packet
             status = process.wait()
         finally:
             timer.cancel()
@@ -126,14 +131,18 @@ def packets(path: Path, seconds: float) -> Iterator[Packet]:
         if status:
             said.seek(0)
             lines = [line for line in said.read(4096).decode("utf-8", "replace").splitlines() if "Running as user" not in line]
-            raise failure("capture_unreadable", one_line(" ".join(lines) or f"tshark ended with {status}"))
+            why = one_line(" ".join(lines) or f"tshark ended with {status}")
+            if not some:
+                raise failure("capture_unreadable", why)
+            remarks.append(why)  # cut short in the middle of a packet, as a capture under way is
 
 
 def _lines(stream: IO[bytes]) -> Iterator[bytes]:
     while line := stream.readline(_LONGEST_LINE):
         if len(line) == _LONGEST_LINE:
             raise failure("capture_unreadable", "a packet larger than any SIP message")
-        yield line
+        if line.endswith(b"\n"):  # or tshark was ended in the middle of it
+            yield line
 
 
 def _packets(line: bytes) -> Iterator[Packet]:

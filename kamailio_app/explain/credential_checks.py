@@ -120,9 +120,8 @@ def _revocation(e: Evidence) -> Seen:
     revocations = e.edge.revocations
     if revocations is None:
         return skipped("no CRL: see crl_url and crl_file")
-    return passed(
-        f"in none of {len(revocations.revoked)} entries of CRL {revocations.number}, next {moment(revocations.next_update)}"
-    )
+    until = moment(revocations.next_update)
+    return passed(f"in none of {len(revocations.revoked)} entries of CRL {revocations.number}, which is good until {until}")
 
 
 def _times(e: Evidence) -> Seen:

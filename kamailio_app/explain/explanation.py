@@ -1,7 +1,7 @@
 """A call explained: what `sti_vs` and `policy.treatment` say of it, and every check that led there.
 
-The verdict comes from the functions that calls go through, with the settings' rules; the checks only say more. Not checked: replay,
-which needs the memory of an edge.
+The verdict comes from the functions that calls go through, with the settings' rules; the checks only say more. Not checked:
+replay, which needs the memory of an edge.
 """
 
 from __future__ import annotations
@@ -92,9 +92,17 @@ class Explanation(NamedTuple):
 
 
 def explain(
-    request: Request, edge: Edge, now: float, rules: TreatmentRules | None = None, assumed: frozenset[str] = frozenset()
+    request: Request,
+    edge: Edge,
+    now: float,
+    rules: TreatmentRules | None = None,
+    *,
+    assumed: frozenset[str] = frozenset(),
+    deep: bool = True,
 ) -> Explanation:
-    """`now` in seconds since 1970. `rules`: the trunk's, else those of all. `assumed`: see `completed`."""
+    """`now` in seconds since 1970. `rules`: the trunk's, else those of all. `assumed`: see `completed`. Not `deep`: the result
+    without the checks.
+    """
     rules = rules or edge.settings.treatment
     strictness = edge.settings.verification
     if rules.codes.strict_parameters:
@@ -108,7 +116,7 @@ def explain(
     called = sip.called(request, strictness.dest_source, strictness.plan)
     values = [value for field in request.identity for value in split_values(field)]
     headers = []
-    if 0 < len(values) <= MAX_IDENTITY_HEADERS:
+    if deep and 0 < len(values) <= MAX_IDENTITY_HEADERS:
         has_div = any(examined.ppt == DIV for examined in examination.headers)
         for number, value in enumerate(values):
             evidence = Evidence(
@@ -199,13 +207,8 @@ def _read(members: Mapping[str, Any], name: str, read: Any) -> Any:
 
 def _last(claims: list[Mapping[str, Any]], plan: NumberPlan) -> Party | None:
     """Where the last diversion leads; without one, whom the call was signed for."""
-    diverted = {
-        party
-        for members in claims
-        if "div" in members
-        if (signed := _read(members, "div", read_orig))
-        for party in readings(signed, plan)
-    }
+    diverting = [party for members in claims if "div" in members if (party := _read(members, "div", read_orig))]
+    diverted = {party for signed in diverting for party in readings(signed, plan)}
     ends = [party for members in claims for party in (_read(members, "dest", read_dest) or ())]
     open_ends = [party for party in ends if diverted.isdisjoint(readings(party, plan))]
     return next(iter([*open_ends, *ends]), None)

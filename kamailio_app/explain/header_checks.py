@@ -15,7 +15,7 @@ from kamailio_app.errors import StirError, failure
 from kamailio_app.explain.evidence import SUPPORTED, Evidence, attempt
 from kamailio_app.explain.steps import Check, Seen, failed, passed, skipped, unreached
 from kamailio_app.identity import MAX_FIELD_OCTETS, check_strict
-from kamailio_app.passport.claims import read_dest, read_iat, read_orig
+from kamailio_app.passport.claims import ShakenClaims, read_dest, read_iat, read_orig
 from kamailio_app.passport.div import DivClaims
 from kamailio_app.passport.extension import DIV
 from kamailio_app.passport.parties import is_signed, readings
@@ -26,6 +26,7 @@ from kamailio_app.sti_as import check_date
 
 _COMPACT: Final = "compact form: nothing to decode"
 _NO_HEADER: Final = "no protected header to look at"
+_CLAIMS: Final = ("attest", "origid", "iat", "orig", "dest", "div", "opt", "rph", "sph")
 _LATEST: Final = 253402300799  # the year 9999
 
 
@@ -36,7 +37,7 @@ def moment(seconds: float) -> str:
 
 def distance(seconds: float, other: str) -> str:
     """75 s before the clock."""
-    return f"{abs(seconds):.0f} s {'after' if seconds > 0 else 'before'} {other}" if round(seconds) else f"the same as {other}"
+    return f"{abs(seconds):.0f} s {'after' if seconds > 0 else 'before'} {other}" if round(seconds) else f"0 s from {other}"
 
 
 def names(parties: Iterable[Party]) -> str:
@@ -109,7 +110,7 @@ def _jose(e: Evidence) -> Seen:
 def _jose_complete(e: Evidence) -> Seen:
     if not _has_jose(e):
         return unreached()
-    missing = [name for name in ("typ", "alg", "x5u") if name not in (e.jose or ())]
+    missing = [name for name in ("typ", "alg", "x5u") if not _has_jose(e, name)]
     if missing:
         return failed(failure("jose_header_incomplete", missing[0]), f"without {', '.join(missing)}")
     return passed("typ, alg and x5u are there")
@@ -224,13 +225,11 @@ def _claims(e: Evidence) -> Seen:
         return unreached()
     if isinstance(e.claims, StirError):
         members = e.members if isinstance(e.members, dict) else {}
-        shown = ", ".join(
-            [f"{name} {members[name]!r}" for name in ("attest", "origid", "iat", "orig", "dest") if name in members]
-        )
+        shown = ", ".join([f"{name} {members[name]!r}" for name in _CLAIMS if name in members])
         return failed(e.claims, f"{e.claims.detail or e.claims.token}: {shown}")
     claims = e.claims
     words = [f"orig {claims.orig.value}", f"dest {names(claims.dest)}"]
-    words += [f"attest {claims.attest.value}, origid {claims.origid}"] if hasattr(claims, "attest") else []
+    words += [f"attest {claims.attest.value}, origid {claims.origid}"] if isinstance(claims, ShakenClaims) else []
     words += [f"div {claims.div.value}"] if isinstance(claims, DivClaims) else []
     words += [f"rph {', '.join(claims.auth)}"] if isinstance(claims, RphClaims) else []
     return passed(", ".join(words))
@@ -287,11 +286,10 @@ def _orig(e: Evidence) -> Seen:
         return unreached("no orig that can be read")
     shown = e.caller.value if e.caller else "none"
     source = "P-Asserted-Identity" if e.rules.orig_source == "pai" and e.request.asserted else "From"
+    words = f"signed {signed.value}, {source} has {shown}"
     if e.caller is None or (signed != e.caller and e.caller not in readings(signed, e.rules.plan)):
-        return failed(
-            failure("orig_mismatch", f"signed {signed.value}, SIP has {shown}"), f"signed {signed.value}, {source} has {shown}"
-        )
-    return passed(f"signed {signed.value}, {source} has {shown}")
+        return failed(failure("orig_mismatch", words), words)
+    return passed(words)
 
 
 def _diverting(e: Evidence) -> Seen | None:

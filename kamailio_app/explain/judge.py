@@ -30,8 +30,8 @@ class Found(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A certificate at a moment. `fit` is the signer's key and authority, `whole` the chain at `moment`: now, or if the signer's
-    certificate is not valid now, the nearest moment at which it is. None is what could not be looked at.
+    """A certificate at a moment. `fit` is the signer's key and authority, `whole` the chain at `moment`: now, or if the
+    signer's certificate is not valid now, the nearest moment at which it is. None is what could not be looked at.
     """
 
     found: Found

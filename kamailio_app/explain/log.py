@@ -74,7 +74,7 @@ class Counted(NamedTuple):
 
     what: str
     outcome: str
-    count: int
+    times: int
     call_id: str
 
 

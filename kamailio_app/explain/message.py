@@ -30,7 +30,9 @@ _CSEQ: Final = re.compile(r"\s*([0-9]{1,10})\s+([A-Z]{2,20})\s*", re.ASCII)
 
 
 class Message(NamedTuple):
-    """`code` is 0 for a request. Header fields in their order, names in lower case and in full; values as they came, folds too."""
+    """`code` is 0 for a request. Header fields in their order, names in lower case and in full; values as they came, with their
+    folds.
+    """
 
     method: str
     request_uri: str

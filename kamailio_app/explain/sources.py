@@ -25,7 +25,9 @@ _NOWHERE: Final = Found(words="not at hand: give --certificate FILE or --chain-d
 
 
 class Sources:
-    """`file` stands for every URL; `directory` has files named like the ends of URLs; `live` fetches under the settings' rules."""
+    """`file` stands for every URL; `directory` has files named like the ends of URLs; `live` fetches under the settings' rules;
+    `ca` is trusted instead of what the settings name.
+    """
 
     def __init__(
         self,

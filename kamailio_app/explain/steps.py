@@ -67,7 +67,7 @@ class Step(NamedTuple):
 
 
 def walk(checks: Iterable[Check[T]], evidence: T, error: StirError | None) -> tuple[Step, ...]:
-    """Every check in order. `error` is the verdict of `sti_vs`, which decides: the first step that has a token has its token."""
+    """Every check in order. `error` is the verdict of `sti_vs`, which decides: the first step with a token has that token."""
     steps: list[Step] = []
     ended = False
     for check in checks:

@@ -1,0 +1,51 @@
+"""What was given: a capture, a SIP message, an Identity header, or a log."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Final
+
+from kamailio_app.explain.capture import is_capture
+from kamailio_app.explain.message import REQUEST_LINE
+
+HEAD: Final = 1 << 16  # octets that are looked at
+_PART: Final = r"[A-Za-z0-9_\-\s]"
+_IDENTITY: Final = re.compile(
+    rf"\s*(?:(?:identity|y)[ \t]*:|{_PART}*\.{_PART}*\.{_PART}+(?:;|\Z))",
+    re.IGNORECASE,
+)
+_NAME: Final = re.compile(r"\s*(?:identity|y)[ \t]*:[ \t]*", re.IGNORECASE)
+_RESPONSE: Final = re.compile(r"\s*SIP/2\.0 [1-6][0-9]{2}\b")
+_LOG: Final = re.compile(r"stirshaken: |(?:verify|sign|reported) call-id=")
+
+
+class Kind(StrEnum):
+    MESSAGE = "message"
+    IDENTITY = "identity"
+    CAPTURE = "capture"
+    LOG = "log"
+
+
+def recognise(head: bytes) -> Kind:
+    """By its beginning. A text that is nothing else is a log: ours may begin with lines of others."""
+    if is_capture(head):
+        return Kind.CAPTURE
+    text = head.decode("utf-8", "replace")
+    request, log = REQUEST_LINE.search(text), _LOG.search(text)
+    if _RESPONSE.match(text) or (request and (log is None or request.start() < log.start())):
+        return Kind.MESSAGE
+    return Kind.IDENTITY if _IDENTITY.match(text) else Kind.LOG
+
+
+def identity_values(text: str) -> tuple[str, ...]:
+    """The Identity header fields in a text: each line that begins with the name begins one, folds go on."""
+    found: list[str] = []
+    for line in text.strip().splitlines():
+        if _NAME.match(line) or not found:
+            found.append(_NAME.sub("", line, count=1).strip())
+        elif line[:1] in (" ", "\t"):
+            found[-1] += f"\r\n{line}"
+        elif line.strip():
+            found[-1] += line.strip()  # broken by whoever mailed it
+    return tuple(found)

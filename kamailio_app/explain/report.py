@@ -1,0 +1,257 @@
+"""What is shown of an explanation, as data and as text. Whatever a peer wrote is made safe for a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from kamailio_app.errors import FAILURES
+from kamailio_app.explain.capture import CapturedCall
+from kamailio_app.explain.explanation import NOT_VERIFIED, Explanation, Header
+from kamailio_app.explain.header_checks import moment
+from kamailio_app.explain.log import Line
+from kamailio_app.explain.steps import State, Step
+from kamailio_app.grammar import one_line, printable
+from kamailio_app.policy.codes import PROFILES
+from kamailio_app.policy.treatment import FailureAction
+
+VALID: Final = "valid"
+_MARKS: Final = {
+    (State.PASSED, False): "ok",
+    (State.PASSED, True): "(ok)",
+    (State.FAILED, False): "FAIL",
+    (State.FAILED, True): "also",
+    (State.NOT_REACHED, False): "-",
+    (State.NOT_REACHED, True): "-",
+    (State.NOT_LOOKED_AT, False): "?",
+    (State.NOT_LOOKED_AT, True): "?",
+}
+LEGEND: Final = "ok passed; FAIL decides; also: wrong too, an edge would not have come so far; - not reached; ? not looked at"
+
+
+class Clock(NamedTuple):
+    """The moment as of which is explained, in seconds since 1970, and where it is from."""
+
+    now: float
+    source: str
+
+
+# --- One call ---------------------------------------------------------------------------------------------------------
+
+
+def call_data(told: Explanation, clock: Clock) -> dict[str, Any]:
+    """For `--json`."""
+    treatment = told.treatment
+    return {
+        "clock": {"at": moment(clock.now), "from": clock.source},
+        "method": told.request.method,
+        "request_uri": told.request.request_uri,
+        "from": told.caller.value if told.caller else "",
+        "to": told.called.value if told.called else "",
+        "valid": told.valid,
+        "decided": not told.undecided,
+        **token_data(told.token),
+        "detail": told.error.detail if told.error else "",
+        "further": list(told.further),
+        "action": told.action.value,
+        "profile": told.profile,
+        "failure_code": told.answer.code if told.answer else 0,
+        "answer": {"code": treatment.code, "phrase": treatment.phrase},
+        "verstat": treatment.verstat,
+        "reason": list(treatment.reason),
+        "emergency": told.emergency,
+        "diversions": list(told.verification.diversions),
+        "rich_call_data": told.verification.rcd._asdict() if told.verification.rcd else None,
+        "rich_call_data_error": _text(told.verification.rcd_error),
+        "resource_priority": list(told.verification.rph),
+        "resource_priority_error": _text(told.verification.rph_error),
+        "headers": [_header_data(header) for header in told.headers],
+    }
+
+
+def _text(error: Exception | None) -> str:
+    return str(error) if error else ""
+
+
+def _header_data(header: Header) -> dict[str, Any]:
+    return {
+        "number": header.number,
+        "ppt": header.ppt,
+        "token": header.token,
+        "jose": header.jose,
+        "claims": header.claims,
+        "checks": [step._asdict() for step in header.steps],
+    }
+
+
+def token_data(token: str) -> dict[str, Any]:
+    """What a token means; empty texts for none."""
+    row = FAILURES.get(token)
+    return {
+        "token": token if row else "",
+        "meaning": row.meaning if row else "",
+        "clause": row.clause if row else "",
+        "next": row.advice if row else "",
+    }
+
+
+def call_lines(told: Explanation, clock: Clock) -> Iterator[str]:
+    """For a terminal."""
+    request = told.request
+    caller = told.caller.value if told.caller else "nobody"
+    called = told.called.value if told.called else "nobody"
+    yield f"{one_line(request.method or 'Identity')}: {one_line(caller)} calls {one_line(called)}"
+    yield f"As of {moment(clock.now)}: {clock.source}."
+    for header in told.headers:
+        yield ""
+        yield _title(header)
+        yield from _rows(header.steps)
+    if told.headers:
+        yield f"  {LEGEND}"
+    yield ""
+    yield from _outcome(told)
+
+
+def _title(header: Header) -> str:
+    claims = header.claims or {}
+    known = [f"{name} {claims[name]}" for name in ("attest", "origid") if name in claims]
+    return one_line(", ".join([f"Identity {header.number}: {header.ppt}", *known]))
+
+
+def _rows(steps: Sequence[Step]) -> Iterator[str]:
+    width = max((len(step.check) for step in steps), default=0)
+    clauses = max((len(step.clause) for step in steps), default=0)
+    for step in steps:
+        token = f"{step.token}: " if step.token and step.state is State.FAILED else ""
+        mark = _MARKS[step.state, step.further]
+        yield f"  {mark:4}  {step.check:{width}}  {step.clause:{clauses}}  {token}{step.words}".rstrip()
+
+
+def _outcome(told: Explanation) -> Iterator[str]:
+    treatment, error = told.treatment, told.error
+    if not told.verified:
+        yield f"NOT VERIFIED: {FAILURES[NOT_VERIFIED].meaning} An edge leaves it as it is."
+    if error is None:
+        passport = told.verification.verdict.passport
+        attest = f", attest {passport.claims.attest.value}" if passport else ""
+        yield f"VALID{attest}"
+    elif told.undecided:
+        yield f"NOT DECIDED: all that could be looked at is in order; {one_line(error.detail)}."
+    else:
+        row = FAILURES[error.token]
+        yield f"NOT VALID: {error.token}. {row.meaning} ({row.clause})"
+    yield from _told(told)
+    if treatment.code:
+        yield f"  the call  is answered {treatment.code} {treatment.phrase}"
+    else:
+        yield f"  the call  goes on, {f'verstat {treatment.verstat}' if treatment.verstat else 'as it is'}"
+    yield from (f"  Reason    {one_line(value)}" for value in treatment.reason)
+    if error is not None and not told.undecided:
+        yield f"  next      {FAILURES[error.token].advice}"
+    for token in told.further:
+        yield f"Also wrong: {token}. {FAILURES[token].meaning} {FAILURES[token].advice}"
+
+
+def _told(told: Explanation) -> Iterator[str]:
+    verification = told.verification
+    if told.answer is not None and told.answer.code and not told.undecided:
+        yield f"  code      {told.answer.code} {told.answer.phrase} ({told.profile})"
+    if told.error is not None:
+        yield f"  action    {told.action.value}{', but it is an emergency call' if _spared(told) else ''}"
+    if verification.diversions:
+        yield f"  diverted  {one_line(', '.join(verification.diversions))}"
+    if verification.rcd is not None:
+        shown = [f"{name} {value!r}" for name, value in verification.rcd._asdict().items() if value and name != "digests"]
+        yield f"  rich call data  {one_line(', '.join(shown))}"
+    if verification.rph:
+        yield f"  priority  {one_line(', '.join(verification.rph))}"
+
+
+def _spared(told: Explanation) -> bool:
+    return told.emergency and told.action is FailureAction.REJECT
+
+
+# --- The calls of a capture -------------------------------------------------------------------------------------------
+
+CALL_HEAD: Final = ("TIME", "FROM", "TO", "ATTEST", "TOKEN", "FAR END", "WE SAY", "CALL-ID")
+COUNT_HEAD: Final = ("CALLS", "TOKEN", "MEANING")
+
+
+def captured_row(call: CapturedCall, told: Explanation) -> dict[str, Any]:
+    """One call of a capture, in a line."""
+    passport = told.verification.verdict.passport
+    return {
+        "time": moment(call.packet.at),
+        "from": told.caller.value if told.caller else "",
+        "to": told.called.value if told.called else "",
+        "attest": passport.claims.attest.value if passport else "",
+        "valid": told.valid,
+        "token": told.token,
+        "far_end": call.code,
+        "far_end_reasons": list(call.reasons),
+        "verstat": told.treatment.verstat,
+        "answer": told.treatment.code,
+        "source": call.packet.source,
+        "destination": call.packet.destination,
+        "times": call.times,
+        "call_id": call.packet.message.call_id,
+    }
+
+
+def captured_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The same for `CALL_HEAD`."""
+    far_end = str(row["far_end"] or "none") + (" STIR" if row["far_end_reasons"] else "")
+    says = row["verstat"] or str(row["answer"] or "nothing")
+    cells = (row["time"], row["from"], row["to"], row["attest"], row["token"] or VALID, far_end, says, row["call_id"])
+    return tuple([printable(str(cell), 80) for cell in cells])
+
+
+def counts(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How many calls have which token, the most frequent first."""
+    found = Counter(row["token"] or VALID for row in rows)
+    return [{"token": token, "calls": number, **_meaning(token)} for token, number in found.most_common()]
+
+
+def _meaning(token: str) -> dict[str, str]:
+    row = FAILURES.get(token)
+    return {"meaning": row.meaning, "next": row.advice} if row else {"meaning": "", "next": ""}
+
+
+# --- Lines of the log -------------------------------------------------------------------------------------------------
+
+
+def token_lines(token: str) -> Iterator[str]:
+    """What a token means and what to do, for a terminal."""
+    row = FAILURES[token]
+    yield f"{token}: {row.meaning}"
+    yield f"  clause   {row.clause}"
+    if row.error.code:
+        answers = {name: profile.answer(token) for name, profile in PROFILES.items()}
+        code = "; ".join([f"{name} {answer.code} {answer.phrase}" for name, answer in answers.items()])
+        yield f"  code     {code}"
+        yield f"  verstat  {row.verstat}"
+    else:
+        yield f"  kind     {(row.error.__doc__ or '').strip()}"
+    yield f"  next     {row.advice}"
+
+
+_LINES: Final = {"verify": "Verification of call", "sign": "Signing of call", "reported": "Said by the far end of call"}
+
+
+def line_lines(line: Line) -> Iterator[str]:
+    """One line of the log."""
+    kinds = {
+        "verify": "Verification of the call",
+        "sign": "Signing of the call",
+        "reported": "Said of the call by its far end:",
+    }
+    yield one_line(f"{kinds[line.what]} {line.call_id}" if line.what else line.text)
+    yield from (f"  {printable(name)} {one_line(value)}" for name, value in line.words.items() if name != "call-id")
+    if line.detail and line.what:
+        yield f"  {one_line(line.detail)}"
+    for token in dict.fromkeys([line.token, *line.also]):
+        if token:
+            yield from token_lines(token)
+    if not line.token and line.what in ("verify", "sign"):
+        yield "Nothing failed."
