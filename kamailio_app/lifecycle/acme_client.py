@@ -185,8 +185,8 @@ class AcmeClient:
             key = self._account_key(create)
             acme = self._use(key, url)
             write_state(self._file.parent, self._state_file.name, json.dumps(self._state(key, url), indent=2))
-            status = read(messages.Registration, acme.fetch(url)).status
-            return Account(url, status.name if status is not None else "", created, self._fingerprint(key))
+            status = words(str(json_object(acme.fetch(url)).get("status", "")))
+            return Account(url, status, created, self._fingerprint(key))
 
     @property
     def _file(self) -> Path:
