@@ -44,6 +44,9 @@ def list_(warn_days: int, settings: Path, as_json: bool) -> None:
 
     Reads the files as the server would at its next start; what that server has in use may be older. Exit status 1 if anything
     is wrong.
+
+    \b
+    Example: shakenctl certificates list --warn-days 14
     """
     now = time.time()
     with failures():

@@ -39,9 +39,22 @@ def command() -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True), required=False)
 @click.option("--from", "url", metavar="URL", help="A PostgreSQL database, postgresql://user@host/database, instead of a file.")
 @click.option("--query", help="What to ask the database: select customer, number from ...")
-@click.option("--list", "kind", type=click.Choice(list(OPTIONS)), default=INVENTORY, show_default=True)
+@click.option(
+    "--list",
+    "kind",
+    type=click.Choice(list(OPTIONS)),
+    default=INVENTORY,
+    show_default=True,
+    help="Which of the two lists it is.",
+)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write, instead of the settings' one.")
-@click.option("--delimiter", type=click.Choice(list(_DELIMITERS)), default="comma", show_default=True)
+@click.option(
+    "--delimiter",
+    type=click.Choice(list(_DELIMITERS)),
+    default="comma",
+    show_default=True,
+    help="What stands between the columns of FILE.",
+)
 @click.option("--skip-bad", is_flag=True, help="Leave bad lines out, instead of importing nothing.")
 @click.option("--allow-empty", is_flag=True, help="Import a list without numbers.")
 @settings_option
@@ -65,6 +78,11 @@ def import_(
     number in any order, among others. A number is 12155551212, 1215* (all that begin so) or 12155550000-12155559999. Servers
     take the new list within a second, without a reload; the former one stays beside it as NAME.former, and renamed back it is
     in use again. The database's password comes from PGPASSWORD or ~/.pgpass.
+
+    \b
+    Examples:
+      shakenctl numbers import numbers.csv
+      shakenctl numbers import --list do-not-originate never-calling.csv
     """
     if (file is None) == (url is None):
         raise click.UsageError("Name a FILE (or -), or a database with --from.")
@@ -87,7 +105,11 @@ def import_(
 @settings_option
 @json_option
 def show(*, number: str, file: Path | None, settings: Path, as_json: bool) -> None:
-    """Who may use NUMBER, and whether it is on the do-not-originate list. Exit status 1: it is on no list."""
+    """Who may use NUMBER, and whether it is on the do-not-originate list. Exit status 1: it is on no list.
+
+    \b
+    Example: shakenctl numbers show 12155550121
+    """
     with failures():
         known = _settings(settings, file)
         canonical = canonical_tn(number, known.signing.plan if known is not None else AS_WRITTEN) or number
@@ -105,7 +127,11 @@ def show(*, number: str, file: Path | None, settings: Path, as_json: bool) -> No
 @settings_option
 @json_option
 def stat(*, file: Path | None, settings: Path, as_json: bool) -> None:
-    """What the lists hold and where they are from; every octet is checked. Exit status 3: one cannot be used."""
+    """What the lists hold and where they are from; every octet is checked. Exit status 3: one cannot be used.
+
+    \b
+    Example: shakenctl numbers stat
+    """
     with failures():
         lists = [_examined(place, kind) for kind, place in _places(_settings(settings, file), file)]
     emit(lists, as_json, lambda: table(_HEAD, ([row[name] for name in _HEAD] for row in lists)))

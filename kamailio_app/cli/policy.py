@@ -56,7 +56,12 @@ def command() -> None:
 @click.option("--customer", default="", help="As the routing script says in $avp(stir_customer).")
 @click.option("--source", default="", metavar="ADDRESS", help="The IP address that the call comes from.")
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="The port that it comes from.")
-@click.option("--transport", default="", type=click.Choice(["", "udp", "tcp", "tls", "sctp", "ws", "wss"]))
+@click.option(
+    "--transport",
+    default="",
+    type=click.Choice(["", "udp", "tcp", "tls", "sctp", "ws", "wss"]),
+    help="The transport that it comes by.",
+)
 @click.option("--tls-peer", default="", metavar="NAME", help="The name in the TLS client's certificate.")
 @click.option("--identity", is_flag=True, help="The call carries a shaken Identity.")
 @click.option("--emergency", is_flag=True, help="It is an emergency call, whatever its number.")
@@ -79,7 +84,11 @@ def explain(
     never_calls: bool | None,
     **said: Any,
 ) -> None:
-    """What happens to a call, and why: every rule up to the one that decides."""
+    """What happens to a call, and why: every rule up to the one that decides.
+
+    \b
+    Example: shakenctl policy explain --from 12155550121 --to 12155550131 --trunk acme-pbx
+    """
     call = on.policy.placed(Call("", "", **said))
     call = call._replace(caller=_number(on, "--from", caller, call), called=_number(on, "--to", called, call))
     tried = on.of(call, owned, never_calls)
@@ -90,7 +99,11 @@ def explain(
 @click.argument("file", type=_FILE)
 @_on_a_trial
 def test(*, on: Trial, as_json: bool, file: Path) -> None:
-    """Does the policy do what FILE expects? Exit status 1 if not."""
+    """Does the policy do what FILE expects? Exit status 1 if not.
+
+    \b
+    Example: shakenctl policy test signing-policy-test.toml
+    """
     results = [(expected, *on.disappointment(expected)) for expected in expectations(file, on)]
     wrong = sum(bool(differs) for _expected, differs, _tried in results)
     data = [{"name": expected.name, "differs": differs, **_data(tried)} for expected, differs, tried in results]

@@ -91,6 +91,11 @@ def command(
     """Find calls in the record: by origid, number or Call-ID; all that is given must fit.
 
     Works beside the server that goes on recording, and changes nothing. Exit status 1 if nothing was found.
+
+    \b
+    Examples:
+      shakenctl trace --orig 12155550121 --since 7d
+      shakenctl trace --origid bb4fe0bc-34fd-4194-8c26-cfb6d1b6f08d --csv -
     """
     if not any((origid, orig, dest, call_id)):
         raise click.UsageError("what to look for? Give --origid, --orig, --dest or --call-id")
