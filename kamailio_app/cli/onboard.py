@@ -75,7 +75,7 @@ class _Desk:
         if fetch and "publication" in seen:
             seen["publication"] += published(here)
         unknown = sorted(notes.keys() - {step.id for step in self.steps})
-        more = [f"noted of steps that this version does not know: {', '.join(map(one_line, unknown))}"] if unknown else []
+        more = [f"noted of steps that this version does not know: {', '.join(unknown)}"] if unknown else []
         return stand(self.steps, notes, seen, _day(now)), (*self.remarks, *here.troubles, *more)
 
 

@@ -14,7 +14,6 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from kamailio_app.errors import failure
-from kamailio_app.grammar import one_line
 
 DUE_SOON: Final = 30  # days
 _LONGEST: Final = 200  # characters of a value
@@ -113,7 +112,7 @@ class Verdict(StrEnum):
 
 
 class Seen(NamedTuple):
-    """One look."""
+    """One look. The words may be anybody's: whoever shows them escapes them."""
 
     verdict: Verdict
     words: str
@@ -197,7 +196,7 @@ def refusal(known: Field, value: str) -> str:
     """Why the field does not take this value; empty if it does."""
     if len(value) <= _LONGEST and value.isprintable() and re.fullmatch(known.pattern, value, re.ASCII):
         return ""
-    return f"{known.name} {one_line(value, 80)!r} is not {known.form}"
+    return f"{known.name} {value[:80]!a} is not {known.form}"
 
 
 def checked_value(step: Step, name: str, value: str) -> str:
@@ -205,7 +204,7 @@ def checked_value(step: Step, name: str, value: str) -> str:
     known = {each.name: each for each in step.fields}
     if name not in known:
         takes = ", ".join(known) or "no values; --text takes words"
-        raise failure("checklist_value_invalid", f"{step.id} has no {one_line(name, 40)!r}; it takes {takes}")
+        raise failure("checklist_value_invalid", f"{step.id} has no {name[:40]!a}; it takes {takes}")
     if reason := refusal(known[name], value):
         raise failure("checklist_value_invalid", f"{reason} ({known[name].source})")
     return value

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from kamailio_app.grammar import one_line
 from kamailio_app.lifecycle.checklist import NOTHING, Note, Seen, Step, Verdict
 from kamailio_app.lifecycle.checklist_notes import proofs_seen
 from kamailio_app.lifecycle.checklist_sight import Here, PairHere, secret_trouble
@@ -35,12 +34,10 @@ def _entity(here: Here, note: Note, _notes: Mapping[str, Note]) -> Iterator[Seen
     if not here.provider.name:
         yield Seen(Verdict.UNKNOWN, "[provider] provider_name is empty; the certificate request takes it from there")
     elif not name:
-        yield Seen(Verdict.FITS, f"[provider] provider_name is {one_line(here.provider.name)}")
+        yield Seen(Verdict.FITS, f"[provider] provider_name is {here.provider.name}")
     elif name != here.provider.name:
         # ATIS-1000080 6.4.1: O is the legal name
-        yield Seen(
-            Verdict.CONTRADICTED, f"{one_line(name)} is noted, [provider] provider_name is {one_line(here.provider.name)}"
-        )
+        yield Seen(Verdict.CONTRADICTED, f"{name} is noted, [provider] provider_name is {here.provider.name}")
     else:
         yield Seen(Verdict.FITS, "the name noted is [provider] provider_name")
 
@@ -53,7 +50,7 @@ def _spc(here: Here, note: Note, _notes: Mapping[str, Note]) -> Iterator[Seen]:
     if spc and country and not country.is_spc(spc):
         yield Seen(Verdict.CONTRADICTED, f"[provider] spc {spc} is no SPC of {here.country}: {country.spc}")
     if noted and spc and noted != spc:
-        yield Seen(Verdict.CONTRADICTED, f"{one_line(noted)} is noted, [provider] spc is {spc}")
+        yield Seen(Verdict.CONTRADICTED, f"{noted} is noted, [provider] spc is {spc}")
         return
     if not spc:
         yield Seen(Verdict.UNKNOWN, f"[provider] spc is empty{f'; write spc = {chr(34)}{noted}{chr(34)}' if noted else ''}")
@@ -175,7 +172,7 @@ def published(here: Here) -> Iterator[Seen]:
         if seen.ok:
             yield Seen(Verdict.VERIFIED, f"strangers get {pair.name} at {pair.x5u}")
             continue
-        bad = "; ".join(one_line(f"{finding.check}: {finding.words}", 200) for finding in seen.findings if not finding.ok)
+        bad = "; ".join(f"{finding.check}: {finding.words}" for finding in seen.findings if not finding.ok)
         yield Seen(Verdict.CONTRADICTED if pair.signs else Verdict.UNKNOWN, f"{pair.name} at {pair.x5u}: {bad}")
 
 
@@ -192,7 +189,7 @@ def _install(here: Here, _note: Note, _notes: Mapping[str, Note]) -> Iterator[Se
 
 def _first_call(here: Here, _note: Note, _notes: Mapping[str, Note]) -> Iterator[Seen]:
     if here.signed_call:
-        yield Seen(Verdict.VERIFIED, f"the record has a signed call of {one_line(here.signed_call, 40)}")
+        yield Seen(Verdict.VERIFIED, f"the record has a signed call of {here.signed_call}")
     elif not here.record_calls:
         yield Seen(Verdict.UNKNOWN, "[record] record_calls is off: no call is recorded")
     else:
