@@ -96,7 +96,7 @@ STEPS: Final[tuple[Step, ...]] = (
     Step(
         "rmd",
         "Robocall Mitigation Database",
-        "The certification, with a robocall mitigation plan; other carriers take no traffic from a provider who is not listed.",
+        "The certification, with a robocall mitigation plan, without which there is no SPC token.",
         "FCC; instructions: https://www.fcc.gov/sites/default/files/rmd-instructions.pdf",
         "the listing",
         needs=("frn",),
@@ -111,6 +111,12 @@ STEPS: Final[tuple[Step, ...]] = (
         ),
         facts=(
             Fact("to be certified again each year by March 1; the window opens on February 1", _RMD_NOTICE, "2026-01-22"),
+            Fact(
+                "others have to refuse the traffic of a provider who is not listed, since 2021-09-28",
+                "law firms, of the FCC's rules",
+                "2024",
+                confirmed=False,
+            ),
             Fact("to be updated within 10 business days of any change", _RMD_NOTICE, "2026-01-22"),
             Fact("a fee for the filing was decided and was not in force yet", "FCC DA 26-133", "2026-02-06"),
             Fact(

@@ -12,7 +12,7 @@ import pytest
 
 from kamailio_app.errors import FAILURES
 from kamailio_app.runtime.settings import parse
-from tests.documents import VERIFICATION, with_failures
+from tests.documents import TABLES, VERIFICATION, with_table
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _LINK: Final = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
@@ -30,9 +30,10 @@ def test_what_a_document_links_to_is_there(document: str) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
-def test_table_of_failures_is_the_codes() -> None:
-    text = VERIFICATION.read_text("utf-8")
-    assert text == with_failures(text), "make documents"
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.name)
+def test_tables_are_the_codes(path: Path) -> None:
+    text, (name, make) = path.read_text("utf-8"), TABLES[path]
+    assert text == with_table(text, name, make()), "make documents"
 
 
 def settings_blocks() -> list[tuple[str, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,23 +15,10 @@ from kamailio_app.cli.main import COMMANDS, main
 from kamailio_app.errors import FAILURES
 from kamailio_app.lifecycle.checklist_steps import COUNTRIES
 
-Path_ = tuple[str, ...]
+from .command_tree import TREE, Path_, parsed
+
 # Data for programs would be nothing new here
 _SAYS_NOTHING: Final[set[str]] = set()
-
-
-def tree(command: click.Command, path: Path_, parent: click.Context | None = None) -> Iterator[tuple[Path_, click.Command]]:
-    """Every command with its path, groups before what is in them."""
-    yield path, command
-    if isinstance(command, click.Group):
-        ctx = click.Context(command, info_name=path[-1] if path else "shakenctl", parent=parent)
-        for name in command.list_commands(ctx):
-            below = command.get_command(ctx, name)
-            assert below is not None, name
-            yield from tree(below, (*path, name), ctx)
-
-
-TREE: Final = dict(tree(main, ()))
 EVERY: Final = [pytest.param(path, id=" ".join(path) or "shakenctl") for path in TREE]
 ASKED: Final = [
     pytest.param(path, id=" ".join(path))
@@ -56,26 +42,6 @@ def command_lines(path: Path_) -> list[str]:
     text = TREE[path].help or ""
     lines = re.findall(r"^(?:.*[|:])? *(shakenctl [^`\n]+?)(?: +(?:[|>&#].*|<\(.*))?$", text, re.MULTILINE)
     return lines + re.findall(r"[`(](shakenctl [^`)]+)[`)]", text)
-
-
-def parsed(words: list[str], *, whole: bool = True) -> None:
-    """Is this a command line? Names and options are looked at, files are not opened. Without `whole` arguments may be missing.
-
-    Errors: click.UsageError.
-    """
-    path: Path_ = ()
-    while isinstance(TREE[path], click.Group) and words and (*path, words[0]) in TREE:
-        path, words = (*path, words[0]), words[1:]
-    ctx = click.Context(TREE[path], info_name=" ".join(path))
-    values, rest, _order = TREE[path].make_parser(ctx).parse_args(list(words))
-    if isinstance(TREE[path], click.Group) and rest:
-        raise click.UsageError(f"no such command: {rest}")
-    given = {
-        name for name, value in values.items() if isinstance(value, str | bool) or (isinstance(value, tuple | list) and value)
-    }
-    missing = [each.name for each in TREE[path].params if each.required and each.name not in given]
-    if (whole and missing) or (rest and not isinstance(TREE[path], click.Group)):
-        raise click.UsageError(f"missing {missing}, left over {rest}")
 
 
 def test_commands_are_in_order_and_each_module_is_one() -> None:
