@@ -65,12 +65,18 @@ class _Place(NamedTuple):
 def findings(chain: Sequence[x509.Certificate]) -> tuple[str, ...]:
     """What breaks the profile in a path, signer first and anchor last: "CLAUSE: words". Errors: `tnauthlist_malformed`."""
     authority = tnauthlist.of_certificate(chain[0]) or TNAuthList()
-    return tuple(
-        f"ATIS-1000080 6.4.1: {place.kind}'s {words}"
-        for place in _places(chain, authority)
-        for words, rules in _RULES
-        if not rules[place.kind](place)
-    )
+    return tuple(words for place in _places(chain, authority) for words in _broken(place))
+
+
+def findings_of_ca(certificate: x509.Certificate, issuer: x509.Certificate | None) -> tuple[str, ...]:
+    """The same of one CA's certificate; `issuer` is None if it is not at hand."""
+    kind = "root" if certificate.subject == certificate.issuer else "issuer"
+    place = _Place(certificate, kind, certificate if kind == "root" else issuer, TNAuthList())
+    return tuple(_broken(place))
+
+
+def _broken(place: _Place) -> Iterator[str]:
+    return (f"ATIS-1000080 6.4.1: {place.kind}'s {words}" for words, rules in _RULES if not rules[place.kind](place))
 
 
 def _places(chain: Sequence[x509.Certificate], authority: TNAuthList) -> Iterator[_Place]:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from kamailio_app.credentials import tnauthlist
@@ -77,6 +78,16 @@ def read_request(octets: bytes) -> x509.CertificateSigningRequest:
     if not valid:
         raise failure("request_malformed", "its signature is wrong")
     return request
+
+
+def request_pem(request: x509.CertificateSigningRequest) -> bytes:
+    """As it is given to an STI-CA."""
+    return request.public_bytes(Encoding.PEM)
+
+
+def subject_in_words(request: x509.CertificateSigningRequest) -> str:
+    """RFC 4514: the last attribute first."""
+    return request.subject.rfc4514_string({NameOID.SERIAL_NUMBER: "serialNumber"})
 
 
 def requested_authority(request: x509.CertificateSigningRequest) -> TNAuthList | None:
