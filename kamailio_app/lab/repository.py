@@ -117,7 +117,8 @@ class _Server(ThreadingHTTPServer):
 class Repository:
     """Serves `chains` (path without slash -> octets) as application/pem-certificate-chain; counts what was asked.
 
-    `answers` (path without slash -> answer) go before them. `name` is what URLs call this host; `identity` is what it shows
+    Besides them the *.pem files of `served`, a directory, as they are at the moment. `answers` (path without slash ->
+    answer) go before both, and `everywhere` before all. `name` is what URLs call this host; `identity` is what it shows
     in TLS, also one that has expired or names another host.
     """
 
@@ -127,6 +128,8 @@ class Repository:
         self.name = name
         self.chains: dict[str, bytes] = {}
         self.answers: dict[str, Answer] = {}
+        self.served: Path | None = None
+        self.everywhere: Answer | None = None
         self.asked: list[str] = []
         self.delay = 0.0  # seconds before it answers
         outer = self
@@ -135,8 +138,7 @@ class Repository:
             def do_GET(self) -> None:
                 outer.asked.append(self.path)
                 path = self.path.removeprefix("/").partition("?")[0]  # as most web servers do
-                chain = outer.chains.get(path)
-                answer = outer.answers.get(path) or Answer(404 if chain is None else 200, chain or b"")
+                answer = outer.everywhere or outer.answers.get(path) or outer._chain(path)
                 self.close_connection = True
                 with suppress(OSError):  # who asked did not wait
                     outer._answer(self.connection, answer)
@@ -160,6 +162,13 @@ class Repository:
 
     def url(self, name: str) -> str:
         return f"https://{self.name}:{self.port}/{name}"
+
+    def _chain(self, path: str) -> Answer:
+        chain = self.chains.get(path)
+        if chain is None and self.served is not None and "/" not in path and path.endswith(".pem"):
+            with suppress(OSError):
+                chain = (self.served / path).read_bytes()
+        return Answer(404) if chain is None else Answer(200, chain)
 
     def _answer(self, connection: socket.socket, answer: Answer) -> None:
         if self._wait(self.delay + answer.delay) or not answer.status:

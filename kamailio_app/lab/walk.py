@@ -1,0 +1,213 @@
+"""The whole way, from an empty directory to a verified call, and what ends it: revocation, and an STI-CA that is struck off.
+
+The commands are those that an operator types, run as he runs them; edges are Kamailio, calls are SIPp's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from kamailio_app.lab.edge import EXEC, KEMI, Edge, free_port
+from kamailio_app.lab.network import CALLED, CALLER
+from kamailio_app.lab.sipp import Callee, place_call
+from kamailio_app.lab.world import CERTIFICATE_DIR, World
+
+_SECONDS: Final = 60.0  # of one command
+_PATIENCE: Final = 15.0  # until the edges have taken over what the STI-PA says
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command or a call, and what came of it. `output` as it was printed; `seconds` that it took."""
+
+    title: str
+    command: str
+    output: str
+    seconds: float
+    good: bool
+
+
+@dataclass
+class Walk:
+    """What has been walked."""
+
+    steps: list[Step] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        return bool(self.steps) and all(step.good for step in self.steps)
+
+    def data(self) -> dict[str, Any]:
+        return {"good": self.good, "seconds": round(self.seconds, 1), "steps": [asdict(step) for step in self.steps]}
+
+
+class _Walker:
+    """Goes the way, a step at a time, and says each."""
+
+    def __init__(self, world: World, say: Say) -> None:
+        self.world, self._say = world, say
+        self.walk = Walk()
+        self._environment = {**os.environ, "STIRSHAKEN_SETTINGS": str(world.settings_file), "COLUMNS": "120"}
+
+    def command(self, title: str, *words: str, expect: str = "", status: int = 0) -> str:
+        """Run `shakenctl WORDS`; good if it ends with `status` and says something like `expect`."""
+        began = time.monotonic()
+        try:
+            run = subprocess.run(
+                [sys.executable, "-m", "kamailio_app.cli.main", *words],
+                env=self._environment,
+                cwd=self.world.directory,
+                capture_output=True,
+                text=True,
+                timeout=_SECONDS,
+                check=False,
+            )
+            output, ended = run.stdout + run.stderr, run.returncode
+        except subprocess.TimeoutExpired:
+            output, ended = f"not ended within {_SECONDS:.0f} s", -1
+        good = ended == status and re.search(expect, output) is not None
+        self._step(title, shlex.join(["shakenctl", *words]), output, time.monotonic() - began, good)
+        return output
+
+    def call(self, title: str, call: Callable[[], str], expect: str) -> None:
+        """Place calls until one comes out like `expect`, or patience ends: edges take over news of the STI-PA by and by."""
+        began = time.monotonic()
+        while True:
+            try:
+                output = call()
+            except RuntimeError as error:
+                output = str(error)
+            good = re.search(expect, output) is not None
+            if good or time.monotonic() - began > _PATIENCE:
+                break
+            time.sleep(0.3)
+        self._step(title, f"sipp: {CALLER} calls {CALLED}", output, time.monotonic() - began, good)
+
+    def _step(self, title: str, command: str, output: str, seconds: float, good: bool) -> None:
+        step = Step(title, command, output, round(seconds, 2), good)
+        self.walk.steps.append(step)
+        for line in shown(step):
+            self._say(line)
+
+
+def shown(step: Step) -> Iterator[str]:
+    """A step as a terminal shows it."""
+    yield ""
+    yield f"{' ' if step.good else '!'} {step.title}  ({step.seconds:.1f} s)"
+    yield f"  $ {step.command}"
+    yield from (f"  {line}" for line in step.output.rstrip("\n").split("\n") if step.output)
+
+
+class _Line:
+    """The two edges, a caller before them and a callee behind."""
+
+    def __init__(self, world: World, stack: ExitStack) -> None:
+        self._directory = world.directory
+        hosts = [f"127.77.{os.getpid() % 250 + 1}.{number}" for number in range(1, 5)]
+        self._caller, signer, verifier, called = hosts
+        self._callee = stack.enter_context(Callee(world.directory / "callee", called))
+        settings = world.settings_file.read_text()
+        self.verifier = Edge(
+            world.directory / "verifying-edge",
+            cfg=KEMI,
+            host=verifier,
+            port=free_port(verifier),
+            # Another carrier's edge: it trusts whom the STI-PA lists, and answers what is wrong
+            settings=_elsewhere(settings, world.directory)
+            + '\n[verification]\nfailure_action = "reject"\nrequire_identity = true\ncall_time_budget = 5.0\n',
+            inside=[f"sip:{called}:{self._callee.port}"],
+            carriers=[f"sip:{signer}:5060"],
+        )
+        self.signer = Edge(
+            world.directory / "signing-edge",
+            cfg=EXEC,
+            host=signer,
+            port=5060,
+            settings=settings,
+            inside=[f"sip:{self._caller}:5060"],
+            carriers=[f"sip:{verifier}:{self.verifier.port}"],
+            environment={"STIRSHAKEN_SETTINGS": str(world.settings_file)},
+        )
+        stack.enter_context(self.verifier)
+        stack.enter_context(self.signer)
+
+    def call(self) -> str:
+        """A call through both edges: what the caller got, what the verifying edge said of it. Errors: RuntimeError."""
+        outcome = place_call(
+            self._directory / "calls",
+            "call",
+            source=self._caller,
+            target=(self.signer.host, self.signer.port),
+            caller=CALLER,
+            called=CALLED,
+        )
+        words = self.verifier.calls().get(outcome.call_id, {})
+        told = " ".join(f"{name}={words[name]}" for name in ("result", "token", "verstat", "attest", "spc") if name in words)
+        return f"{outcome.code} {outcome.phrase}\nverifying edge: {told or 'no line'}"
+
+
+def _elsewhere(settings: str, directory: Path) -> str:
+    """The settings for a file in another directory."""
+    absolute = re.sub(
+        r'^(\w+_file|\w+_dir) = "([^"/][^"]*)"',
+        lambda match: f'{match[1]} = "{directory / match[2]}"',
+        settings,
+        flags=re.MULTILINE,
+    )
+    # What is another carrier's own
+    return (
+        absolute.replace(f'"{directory / "state"}"', '"state"')
+        .replace(f'"{directory / CERTIFICATE_DIR}"', '"certs"')
+        .replace(f'"{directory / "calls"}"', '"calls"')
+    )
+
+
+def walk_in(directory: Path, say: Say) -> Walk:
+    """Go the way in an empty directory. Errors: OSError, RuntimeError (edges or servers do not start)."""
+    began = time.monotonic()
+    with ExitStack() as stack:
+        world = stack.enter_context(World(directory.resolve()))
+        walker = _Walker(world, say)
+        _go(walker, stack)
+    walker.walk.seconds = time.monotonic() - began
+    say(
+        f"\n{len(walker.walk.steps)} steps in {walker.walk.seconds:.0f} s, "
+        f"{sum(not step.good for step in walker.walk.steps)} not as they should be"
+    )
+    return walker.walk
+
+
+def _go(walker: _Walker, stack: ExitStack) -> None:
+    """The steps."""
+    world = walker.world
+    walker.command("What there is to do", "onboard", expect="499")
+    line = _Line(world, stack)
+    control = f"unix:{line.signer.directory}/control"
+    walker.call("Without a certificate calls pass unsigned", line.call, "428 Use Identity Header")
+    walker.command("Does the STI-PA know us?", "sti-pa", "login")
+    walker.command("An account at the STI-CA", "acme", "register")
+    ordered = walker.command("A certificate, with an SPC token", "acme", "order", expect=r"sp1234-\d{8}")
+    found = re.search(r"sp1234-\d{8}(?:-\d+)?", ordered)
+    name = found[0] if found else "sp1234"
+    walker.command("Where verifiers fetch it", "publish", "stage", name)
+    walker.command("What a verifier sees there", "publish", "check", name)
+    walker.command("Sign with it", "publish", "switch", name, "--control", control)
+    walker.call("A call is signed and verified", line.call, "200 OK\n.*result=valid.*attest=A")
+    walker.command("Is all well?", "doctor", "--control", control)
+    walker.command("What is left to do", "onboard")
+    walker.command("Whose call was that?", "trace", "--orig", CALLER, expect="signed")
+    world.tell(["revoke", name])
+    walker.call("The certificate is revoked", line.call, "437 Unsupported Credential\n.*credential_revoked")
