@@ -46,8 +46,10 @@ def _chrony(tracking: str) -> Seen:
         name, offset, leap = fields[1], float(fields[4]), fields[-1]
     except (IndexError, ValueError):
         return unseen("chronyc says something that is not understood", _FIX)
-    words = f"chronyc: {abs(offset):.6f} s off, by {one_line(name, 60)}, {one_line(leap, 30).lower()}"
-    return bad(words) if leap == "Not synchronised" else _judged(offset, words)
+    if leap == "Not synchronised":
+        return bad("chronyc: not synchronised")
+    # Positive where the clock is ahead
+    return _judged(-offset, f"chronyc: {_off(-offset, 6)} by {one_line(name, 60)}")
 
 
 def _said(*command: str) -> str:
@@ -57,6 +59,11 @@ def _said(*command: str) -> str:
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
         return ""
     return ran.stdout.strip() if ran.returncode == 0 else ""
+
+
+def _off(offset: float, digits: int) -> str:
+    """`offset`: seconds to add to our clock."""
+    return f"{abs(offset):.{digits}f} s {'behind' if offset > 0 else 'ahead'}"
 
 
 def _judged(offset: float, words: str, noticed: float = _NOTICED) -> Seen:
@@ -74,7 +81,7 @@ def _by_ntp(site: Site) -> Iterator[Seen]:
         except (OSError, ValueError, UnicodeError) as error:
             trouble = error
             continue
-        words = f"{found.seconds:+.3f} s by {site.ntp}, within {found.delay / 2:.3f} s, stratum {found.stratum}"
+        words = f"{_off(found.seconds, 3)} by {site.ntp}, within {found.delay / 2:.3f} s, stratum {found.stratum}"
         yield _judged(found.seconds, words)
         return
     raise NotLookedAt(f"{site.ntp}: {one_line(str(trouble), 200)}", "Name an NTP server that answers here by --ntp.")
@@ -92,7 +99,7 @@ def _by_http(site: Site) -> Iterator[Seen]:
     if not offsets:
         raise NotLookedAt("no answer with a Date", "See publication and trust.")
     for url, offset in offsets:
-        yield _judged(offset, f"{offset:+.0f} s by {url}", _NOTICED_BY_HTTP)
+        yield _judged(offset, f"{_off(offset, 0)} by {url}", _NOTICED_BY_HTTP)
 
 
 async def _offsets(site: Site, urls: list[str]) -> list[tuple[str, float]]:

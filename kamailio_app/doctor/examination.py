@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from math import inf
 from threading import Thread
 from typing import Final
 
@@ -18,34 +19,28 @@ from kamailio_app.doctor.site import Site
 from kamailio_app.errors import FAILURES, StirError
 from kamailio_app.grammar import one_line
 
-_NOTHING_TO_DO: Final = (State.GOOD,)
+_FOR_FILES, _LEAST = 10.0, 0.2  # seconds
 _LONGEST: Final = 400  # characters
+_SILENCE: Final = "What it asks does not answer, network or disk: look there."
+_OFFLINE: Final = unseen("nothing outside of this host is asked (--offline)")
 
 
 class _Run:
     """One check under way, in a thread that holds up nobody who leaves."""
 
-    def __init__(self, check: Check, site: Site) -> None:
-        self._check, self._site = check, site
-        self._seen: list[Seen] | None = None
-        self._ends = time.monotonic() + check.seconds
-        self._thread = Thread(target=self._look, name=f"{check.area}: {check.name}", daemon=True)
+    def __init__(self, check: Check, site: Site, seconds: float = inf) -> None:
+        self._check = check
+        self._seconds = min(check.seconds, seconds)
+        self._ends = time.monotonic() + self._seconds
+        self._seen: list[Seen] = []
+        self._thread = Thread(target=lambda: self._seen.extend(_looked(check, site)), daemon=True)
         self._thread.start()
 
-    def _look(self) -> None:
-        self._seen = _looked(self._check, self._site)
-
     def findings(self) -> list[Finding]:
-        """Wait for it, for as long as it may take."""
+        """Wait for it, for as long as it may take: what it has seen until then."""
         self._thread.join(max(0.0, self._ends - time.monotonic()))
-        seen = self._seen
-        if seen is None:
-            seen = [
-                unseen(
-                    f"nothing came of it in {self._check.seconds:g} s",
-                    "Something that it asks does not answer: network or disk.",
-                )
-            ]
+        late = self._thread.is_alive()
+        seen = [*self._seen, *([unseen(f"it did not come to its end in {self._seconds:.1f} s", _SILENCE)] if late else [])]
         return [_finding(self._check, each) for each in seen]
 
 
@@ -60,19 +55,22 @@ def examine(
     how many. Changes nothing, raises nothing.
     """
     chosen = [check for check in checks if not areas or check.area in areas]
+    found = {check: [_finding(check, _OFFLINE)] for check in chosen if check.asks == "network" and site.offline}
     with warnings.catch_warnings():
         # Set once here: what is odd in a certificate is nobody's business on the terminal, and threads cannot set it apart
         warnings.simplefilter("ignore")
-        waiting = {id(check): _Run(check, site) for check in chosen if check.asks and not _left_out(check, site)}
-        findings: list[Finding] = []
-        for done, check in enumerate(chosen):
-            told(done, len(chosen))
-            if _left_out(check, site):
-                findings.append(_finding(check, unseen("nothing outside of this host is asked (--offline)")))
-            else:
-                findings += (waiting.get(id(check)) or _Run(check, site)).findings()
-        told(len(chosen), len(chosen))
-    return findings
+        waiting = {check: _Run(check, site) for check in chosen if check.asks and check not in found}
+        # A disk that hangs does so for all of them
+        ends = time.monotonic() + _FOR_FILES
+        for check in chosen:
+            if not check.asks:
+                told(len(found), len(chosen))
+                found[check] = _Run(check, site, max(_LEAST, ends - time.monotonic())).findings()
+        for check, run in waiting.items():
+            told(len(found), len(chosen))
+            found[check] = run.findings()
+    told(len(found), len(chosen))
+    return [finding for check in chosen for finding in found[check]]
 
 
 def worst(findings: Iterable[Finding]) -> State:
@@ -81,28 +79,21 @@ def worst(findings: Iterable[Finding]) -> State:
     return max((finding.state for finding in findings), key=order.index, default=State.GOOD)
 
 
-def _left_out(check: Check, site: Site) -> bool:
-    return check.asks == "network" and site.offline
-
-
-def _looked(check: Check, site: Site) -> list[Seen]:
-    seen: list[Seen] = []
+def _looked(check: Check, site: Site) -> Iterator[Seen]:
+    """One after another; what it raises is the last."""
     try:
-        for each in check.look(site):
-            seen.append(each)
+        yield from check.look(site)
     except NotLookedAt as error:
-        seen.append(unseen(error.words, error.fix))
+        yield unseen(error.words, error.fix)
     except StirError as error:
-        seen.append(failed(error, state=State.UNSEEN if error.token.startswith("server_") else State.BAD))
+        yield failed(error, state=State.UNSEEN if error.token.startswith("server_") else State.BAD)
     except Exception as error:  # noqa: BLE001 - a defect of one check costs no other
         where = traceback.extract_tb(error.__traceback__)[-1]
         words = f"internal_error: {type(error).__name__}: {error} ({where.filename.rpartition('/')[2]}:{where.lineno})"
-        seen.append(bad(words, FAILURES["internal_error"].advice))
-    return seen
+        yield bad(words, FAILURES["internal_error"].advice)
 
 
 def _finding(check: Check, seen: Seen) -> Finding:
-    fix = "" if seen.state in _NOTHING_TO_DO else seen.fix or check.fix
-    return Finding(
-        check.area, check.name, seen.state, one_line(seen.words, _LONGEST), one_line(fix, _LONGEST), seen.clause or check.clause
-    )
+    fix = "" if seen.state is State.GOOD else seen.fix or check.fix
+    clause = seen.clause or check.clause
+    return Finding(check.area, check.name, seen.state, one_line(seen.words, _LONGEST), one_line(fix, _LONGEST), clause)

@@ -105,6 +105,9 @@ def _directory(site: Site, directory: Path) -> Iterator[Seen]:
     try:
         while not there.exists() and there != there.parent:
             there = there.parent
+        if not there.is_dir():
+            yield bad(f"{there} is no directory", fix)
+            return
         refused = refusal(site.runs_as, there, READ | WRITE | ENTER)
     except OSError as error:
         yield bad(f"{directory}: {error.strerror}", fix)

@@ -22,7 +22,7 @@ VENV_VARIABLE: Final = "STIRSHAKEN_VENV"
 _INSTALL: Final = f"make -C {ROOT} install"
 _DISTRIBUTION: Final = "kamailio-stirshaken"
 _LIBRARY: Final = re.compile(r"/libpython(3\.[0-9]+)\.so")
-_SECONDS: Final = 20.0
+_SECONDS: Final = 10.0
 _DEFAULT: Final = "python3"
 # As the servers import it, and what their virtualenv has; nothing is compiled to disk
 _PROGRAM: Final = """

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from kamailio_app import sti_as
 from kamailio_app.doctor.finding import Check, NotLookedAt, Seen, bad, failed, good
 from kamailio_app.doctor.site import Site
-from kamailio_app.errors import StirError
+from kamailio_app.errors import FAILURES, StirError
 from kamailio_app.runtime.cache import Fetched
 from kamailio_app.runtime.fetcher import Fetcher
 from kamailio_app.runtime.service import Pending, Service
@@ -98,14 +98,19 @@ def _call(site: Site, service: Service, signer: Signer) -> Seen:
         incoming = request._replace(identity=(signed.identity,), date=signed.date)
         verified, verifying = _timed(lambda: service.verify(incoming))
     except StirError as error:
-        return failed(error, signer.name)
+        return _refused(signer.name, error)
     words = f"{signer.name}: {signed.claims.attest} {signed.claims.origid}"
     if isinstance(verified, Pending):
         return bad(f"{words}: its certificate would be fetched, and is at hand", "Report it: this is a defect of ours.")
     verification = verified.verification
     if verification.verdict.error is not None:
-        return failed(verification.verdict.error, words)
+        return _refused(words, verification.verdict.error)
     return good(f"{words} {verification.verstat}; signed in {signing:.0f} us, verified in {verifying:.0f} us")
+
+
+def _refused(words: str, error: StirError) -> Seen:
+    """Not with the advice that an operator gets for a stranger's call: here the signer is he."""
+    return bad(f"{words}: {error}", clause=FAILURES[error.token].clause)
 
 
 def _request(signer: Signer) -> Request:
@@ -133,7 +138,7 @@ CHECKS: Final = (
         AREA,
         "sign and verify",
         "A request signed with the pair that signs now, verified with our own roots and CRL: attestation, verstat, time.",
-        "The token says what is wrong: cfg/VERIFICATION.md, every failure.",
+        "See pairs and trust; cfg/VERIFICATION.md has what the token means.",
         "RFC 8224 6.1, 6.2",
         _signed_and_verified,
     ),
@@ -141,7 +146,7 @@ CHECKS: Final = (
         AREA,
         "as published",
         "With --fetch: the same, with the chain as it is at the x5u URL at this moment.",
-        "The token says what is wrong: cfg/VERIFICATION.md, every failure.",
+        "Publish the chain that signs at its x5u URL: shakenctl publish check NAME says what is there.",
         "RFC 8224 6.2 step 3",
         _as_published,
         "network",

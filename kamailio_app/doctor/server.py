@@ -42,7 +42,7 @@ def _version(site: Site) -> Iterator[Seen]:
     site.server  # noqa: B018 - says it if there is none
     numbers = tuple(int(number) for number in site.version.split("."))
     if not _FIRST <= numbers < _BEFORE:
-        yield bad(f"Kamailio {site.version} is not supported")
+        yield bad(f"Kamailio {site.version} is not supported", "Use Kamailio 5.6 to 6.x.")
     elif numbers in _HANGS:
         yield bad(f"Kamailio {site.version}: calls hang in app_python3", "Upgrade to 6.0.2 or later.")
     else:

@@ -60,6 +60,7 @@ class Site:
     ntp: str = DEFAULT_NTP
     user: str = ""
     clock: Callable[[], float] = time.time
+    connect: Callable[[str, float], Kamailio] = Kamailio
     _asking: Lock = field(default_factory=Lock, repr=False)
 
     @cached_property
@@ -121,7 +122,7 @@ class Site:
         answers = (self.choices.look(self.now, *question) for question in sorted(questions))
         found = {answer.name: answer for answer in answers if isinstance(answer, Signer)}
         if not found:
-            raise NotLookedAt("no pair signs now")
+            raise NotLookedAt("no pair signs now", "See pairs: who signs now.")
         return found
 
     def to_come(self) -> dict[str, Signer]:
@@ -166,7 +167,7 @@ class Site:
 
     @cached_property
     def _answer(self) -> tuple[Kamailio, str] | StirError:
-        server = Kamailio(self.control, _SERVER_SECONDS)
+        server = self.connect(self.control, _SERVER_SECONDS)
         try:
             return server, server.version()
         except StirError as error:

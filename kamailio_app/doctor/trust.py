@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from typing import Final
 
 from kamailio_app.credentials.credential import Credential, validate
@@ -11,14 +11,14 @@ from kamailio_app.credentials.crl import Revocations, check_revocation
 from kamailio_app.credentials.trust_list import TrustList
 from kamailio_app.doctor.finding import Check, NotLookedAt, Seen, bad, count, failed, good, unseen, warning
 from kamailio_app.doctor.site import Site
-from kamailio_app.errors import StirError, UnsupportedCredential
+from kamailio_app.errors import StirError, UnsupportedCredential, failure
 from kamailio_app.runtime.choice import moment
 from kamailio_app.runtime.fetcher import Fetcher
 from kamailio_app.runtime.trust import CRL_FILE, LIST_FILE
 from kamailio_app.runtime.trust_refresh import TrustRefresh
 
 AREA: Final = "trust"
-_SECONDS: Final = 30.0
+_SECONDS: Final = 12.0  # for each of the two
 _SOON: Final = 3 * 86400
 _HOUR: Final = 3600
 _ASK: Final = "The server fetches it again by itself; if it stays so, ask the STI-PA, and see server: trust."
@@ -119,14 +119,14 @@ async def _refreshed(site: Site) -> list[Seen]:
         refresh = TrustRefresh(rules, None, fetcher, site.trust, lambda _answer: None, clock=site.clock)
         if rules.trust_list_url or rules.trust_list_file:
             try:
-                await refresh.refresh_list()
+                await _in_time(refresh.refresh_list())
                 assert refresh.trust_list is not None
                 seen.append(_list(site, refresh.trust_list, f" at {rules.trust_list_url or rules.trust_list_file}"))
             except StirError as error:
                 seen.append(failed(error, "trust list"))
         if rules.crl_url or rules.crl_file:
             try:
-                await refresh.refresh_crl()
+                await _in_time(refresh.refresh_crl())
                 assert refresh.revocations is not None
                 seen.append(_crl(site, refresh.revocations, f" at {rules.crl_url or rules.crl_file}"))
             except StirError as error:
@@ -134,6 +134,14 @@ async def _refreshed(site: Site) -> list[Seen]:
     finally:
         await fetcher.close()
     return seen
+
+
+async def _in_time(refresh: Awaitable[bool]) -> None:
+    try:
+        async with asyncio.timeout(_SECONDS):
+            await refresh
+    except TimeoutError:
+        raise failure("trust_unreachable", f"nothing within {_SECONDS:g} s") from None
 
 
 def _own(site: Site) -> Iterator[tuple[str, Credential | StirError]]:
@@ -205,7 +213,7 @@ CHECKS: Final = (
         "ATIS-1000084",
         _lists_now,
         "network",
-        _SECONDS,
+        2 * _SECONDS + 4,
     ),
     Check(
         AREA,
