@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from kamailio_app.doctor import checks
 from kamailio_app.lifecycle import checklist_table
 from kamailio_app.runtime import failures, options
 
@@ -16,6 +17,7 @@ VERIFICATION: Final = ROOT / "cfg/VERIFICATION.md"
 TABLES: Final[dict[Path, tuple[str, Callable[[], str]]]] = {
     VERIFICATION: ("failures", failures.table),
     ROOT / "cfg/ONBOARDING.md": ("checklists", checklist_table.tables),
+    ROOT / "cfg/DOCTOR.md": ("checks", checks.table),
 }
 
 

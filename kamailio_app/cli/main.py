@@ -9,7 +9,20 @@ import click
 
 from kamailio_app import __version__
 
-COMMANDS: Final = ("certificates", "completion", "csr", "inspect", "key", "numbers", "onboard", "policy", "sti-pa", "trace")
+COMMANDS: Final = (
+    "certificates",
+    "completion",
+    "csr",
+    "doctor",
+    "inspect",
+    "key",
+    "lab",
+    "numbers",
+    "onboard",
+    "policy",
+    "sti-pa",
+    "trace",
+)
 
 
 class _Commands(click.Group):

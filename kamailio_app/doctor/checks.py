@@ -6,26 +6,25 @@ from typing import Final
 
 from kamailio_app.doctor import clock, files, pairs, publication, python, self_call, server, transport, trust
 from kamailio_app.doctor.finding import Check
+from kamailio_app.doctor.site import ROOT
 
-CHECKS: Final[tuple[Check, ...]] = (
-    *files.CHECKS,
-    *pairs.CHECKS,
-    *trust.CHECKS,
-    *publication.CHECKS,
-    *clock.CHECKS,
-    *server.CHECKS,
-    *python.CHECKS,
-    *transport.CHECKS,
-    *self_call.CHECKS,
-)
+_MODULES: Final = (files, pairs, trust, publication, clock, server, python, transport, self_call)
+CHECKS: Final[tuple[Check, ...]] = tuple(check for module in _MODULES for check in module.CHECKS)
 AREAS: Final = tuple(dict.fromkeys(check.area for check in CHECKS))
 
 
+_ABOUT: Final = {module.AREA: (module.__doc__ or "").partition("\n")[0] for module in _MODULES}
+_HOME: Final = "/opt/kamailio-stirshaken"  # as cfg/README.md installs it
+
+
 def table() -> str:
-    """In Markdown."""
-    lines = ["| area | check | looks at | fix | from |", "|---|---|---|---|---|"]
-    lines += [f"| {c.area} | {c.name} | {c.about} | {c.fix} | {c.clause} |".replace("$(", "\\$(") for c in CHECKS]
-    return "\n".join(lines) + "\n"
+    """In Markdown, an area after the other."""
+    lines: list[str] = []
+    for area in AREAS:
+        lines += [f"### {area}", "", _ABOUT[area], "", "| check | looks at | what to do | from |", "|---|---|---|---|"]
+        lines += [f"| {check.name} | {check.about} | {check.fix} | {check.clause} |" for check in CHECKS if check.area == area]
+        lines.append("")
+    return "\n".join(lines).replace(str(ROOT), _HOME)
 
 
 if __name__ == "__main__":

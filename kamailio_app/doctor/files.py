@@ -195,7 +195,7 @@ CHECKS: Final = (
         "relaxed options",
         "Options that are unsafe outside a laboratory.",
         "Remove the option, or know why it stands there.",
-        "design: unsafe choices are loud",
+        "ours: what is unsafe is said aloud",
         _relaxed,
     ),
     Check(

@@ -140,7 +140,7 @@ CHECKS: Final = (
         "end and overlap",
         "When the pair that signs ends, and what follows it: 30 days before (a third of a shorter life), 1 day before.",
         "shakenctl renew",
-        "AC-8: overlap of old and new",
+        "ours: old and new overlap",
         _end,
     ),
     Check(

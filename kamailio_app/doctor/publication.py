@@ -1,4 +1,4 @@
-"""What a verifier of somebody else's sees at the x5u URL of each pair that signs, now or later: `lifecycle.publication`."""
+"""What a verifier of somebody else's sees at the x5u URL of each pair that signs, now or later."""
 
 from __future__ import annotations
 

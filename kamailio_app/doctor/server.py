@@ -243,7 +243,13 @@ CHECKS: Final = tuple(
             "decision 16",
             _parking,
         ),
-        ("workers", "As many SIP workers as cores, and not many times as many.", "Set children.", "design: numbers", _workers),
+        (
+            "workers",
+            "As many SIP workers as cores, and not many times as many.",
+            "Set children.",
+            "ours: a call is work for one core",
+            _workers,
+        ),
         (
             "processes",
             "Ours are there: the keeper, those that go on with parked calls, the program that fetches.",

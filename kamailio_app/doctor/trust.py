@@ -220,7 +220,7 @@ CHECKS: Final = (
         "our STI-CA",
         "The chain of each pair that signs, now or later, ends at a root of the STI-PA's list in use.",
         "Ask the STI-CA for the right intermediate certificates; if its root was taken off the list, change the STI-CA.",
-        "AS-13, ATIS-1000084",
+        "ATIS-1000084",
         _own_ca,
     ),
     Check(
