@@ -31,11 +31,12 @@ from kamailio_app.credentials.lifetime import LifetimeRules, lifetime
 from kamailio_app.credentials.x5u import DEFAULT_RULES, X5uRules, check_x5u
 from kamailio_app.errors import StirError, failure
 from kamailio_app.grammar import one_line, printable
+from kamailio_app.lifecycle.inspection_trust import trusted
 from kamailio_app.runtime.choice import moment
 from kamailio_app.runtime.fetcher import Download, Fetcher
 from kamailio_app.runtime.provider import PublicationRules
 from kamailio_app.runtime.resolver import AddressRules, Names, Resolver, is_public
-from kamailio_app.runtime.settings import FetchRules
+from kamailio_app.runtime.settings import FetchRules, Settings
 
 Grade = Literal["good", "warning", "bad"]
 
@@ -108,6 +109,19 @@ def look(
         if (verdict := judge(view)) is not None
     )
     return Seen(url, all(finding.ok for finding in findings), findings)
+
+
+def check(settings: Settings, url: str, expected_chain: bytes | None, *, now: float) -> Seen:
+    """`look` by the settings: whom they trust, and what their [x5u] lets pass for a network of one's own.
+
+    Errors: `tls_roots_unreadable`.
+    """
+    own = settings.fetch
+    fetch = replace(
+        STRANGER, x5u=own.x5u, private_addresses=own.private_addresses, permit=own.permit, dns_servers=own.dns_servers
+    )
+    anchors = trusted(settings).sti_cas
+    return look(url, expected_chain, rules=settings.provider.publication, anchors=anchors, now=now, fetch=fetch)
 
 
 # --- Visits ---------------------------------------------------------------------------------------------------------
