@@ -90,7 +90,7 @@ def new(
 ) -> None:
     """Make the certificate request of a key.
 
-    It is PKCS#10, and asks for the TNAuthList that a SHAKEN certificate has. Give it to your STI-CA with an SPC token, and paste
+    It is PKCS#10 and asks for the TNAuthList that a SHAKEN certificate has. Give it to your STI-CA with an SPC token, and paste
     the certificate that comes back into a file beside the key. --spc, --tn and --range may be given several times.
 
     \b

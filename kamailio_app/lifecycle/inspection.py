@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from kamailio_app.credentials.jws import JwsRefused, json_object, read_jws
-from kamailio_app.errors import StirError, failure
+from kamailio_app.errors import ProviderRefused, StirError, failure
 from kamailio_app.grammar import FOLD
 from kamailio_app.lifecycle.inspection_certificates import look_at_certificates
 from kamailio_app.lifecycle.inspection_content import Content, authority_in_words
@@ -96,7 +96,11 @@ def _passports(octets: bytes, _origin: Origin) -> list[Content]:
 
 
 def _tnauthlist(octets: bytes, _origin: Origin) -> list[Content]:
-    return [Content("TNAuthList", {"entries": authority_in_words(read_tkvalue(_text(octets)))})]
+    try:
+        authority = read_tkvalue(_text(octets))
+    except ProviderRefused as error:
+        raise failure("tnauthlist_malformed", error.detail) from error
+    return [Content("TNAuthList", {"entries": authority_in_words(authority)})]
 
 
 KINDS: Final[Mapping[str, _Look]] = {
