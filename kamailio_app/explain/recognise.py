@@ -11,12 +11,9 @@ from kamailio_app.explain.message import REQUEST_LINE
 
 HEAD: Final = 1 << 16  # octets that are looked at
 _PART: Final = r"[A-Za-z0-9_\-\s]"
-_IDENTITY: Final = re.compile(
-    rf"\s*(?:(?:identity|y)[ \t]*:|{_PART}*\.{_PART}*\.{_PART}+(?:;|\Z))",
-    re.IGNORECASE,
-)
-_NAME: Final = re.compile(r"\s*(?:identity|y)[ \t]*:[ \t]*", re.IGNORECASE)
-_RESPONSE: Final = re.compile(r"\s*SIP/2\.0 [1-6][0-9]{2}\b")
+_IDENTITY: Final = re.compile(rf"(?:identity|y)[ \t]*:|{_PART}*+\.{_PART}*+\.{_PART}++(?:;|\Z)", re.IGNORECASE)
+_NAME: Final = re.compile(r"(?:identity|y)[ \t]*:[ \t]*", re.IGNORECASE)
+_RESPONSE: Final = re.compile(r"SIP/2\.0 [1-6][0-9]{2}\b")
 _LOG: Final = re.compile(r"stirshaken: |(?:verify|sign|reported) call-id=")
 
 
@@ -31,7 +28,7 @@ def recognise(head: bytes) -> Kind:
     """By its beginning. A text that is nothing else is a log: ours may begin with lines of others."""
     if is_capture(head):
         return Kind.CAPTURE
-    text = head.decode("utf-8", "replace")
+    text = head.decode("utf-8", "replace").lstrip()
     request, log = REQUEST_LINE.search(text), _LOG.search(text)
     if _RESPONSE.match(text) or (request and (log is None or request.start() < log.start())):
         return Kind.MESSAGE
@@ -42,8 +39,9 @@ def identity_values(text: str) -> tuple[str, ...]:
     """The Identity header fields in a text: each line that begins with the name begins one, folds go on."""
     found: list[str] = []
     for line in text.strip().splitlines():
-        if _NAME.match(line) or not found:
-            found.append(_NAME.sub("", line, count=1).strip())
+        name = _NAME.match(line)
+        if name or not found:
+            found.append(line[name.end() if name else 0 :].strip())
         elif line[:1] in (" ", "\t"):
             found[-1] += f"\r\n{line}"
         elif line.strip():

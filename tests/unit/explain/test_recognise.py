@@ -1,0 +1,56 @@
+"""What was given."""
+
+from __future__ import annotations
+
+import pytest
+
+from kamailio_app.explain.recognise import Kind, identity_values, recognise
+
+from ..builders import identity, passport
+from .support import message
+
+LOG = "Nov 29 20:00:00 edge kamailio[7]: INFO: <script>: stirshaken: verify call-id=x result=valid"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (message(), Kind.MESSAGE),
+        (f"\n\nU 192.0.2.1 -> 192.0.2.2\n{message()}", Kind.MESSAGE),
+        ("SIP/2.0 200 OK\r\n\r\n", Kind.MESSAGE),
+        (f"Identity: {identity()}\n", Kind.IDENTITY),
+        (f"y:{identity()}", Kind.IDENTITY),
+        (identity(), Kind.IDENTITY),
+        (passport(), Kind.IDENTITY),
+        ("..c2ln;info=<https://x/y>", Kind.IDENTITY),
+        (LOG, Kind.LOG),
+        (f"{LOG}\n{message()}", Kind.LOG),
+        ("nothing that anybody knows", Kind.LOG),
+    ],
+)
+def test_text_is_recognised_by_its_beginning(text: str, kind: Kind) -> None:
+    assert recognise(text.encode()) is kind
+
+
+@pytest.mark.parametrize(
+    "magic",
+    ["a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1", "0a0d0d0a", "1f8b0800"],
+)
+def test_captures_are_recognised_by_their_magic(magic: str) -> None:
+    assert recognise(bytes.fromhex(magic) + b"\0" * 20) is Kind.CAPTURE
+
+
+def test_each_line_with_the_name_is_a_header() -> None:
+    assert identity_values("Identity: a.b.c;info=<u:1>\r\n ;ppt=shaken\r\ny: d.e.f\r\n") == (
+        "a.b.c;info=<u:1>\r\n ;ppt=shaken",
+        "d.e.f",
+    )
+
+
+def test_lines_broken_by_a_mail_program_are_put_together() -> None:
+    text = identity()
+    assert identity_values(f"{text[:70]}\n{text[70:140]}\n{text[140:]}\n") == (text,)
+
+
+def test_nothing_is_no_header_of_any_kind() -> None:
+    assert identity_values("  \n ") == ()
