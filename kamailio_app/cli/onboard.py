@@ -34,7 +34,7 @@ from kamailio_app.lifecycle.checklist_notes import FILE, editing, read_notes, wi
 from kamailio_app.lifecycle.checklist_sight import look_around
 from kamailio_app.lifecycle.checklist_steps import COUNTRIES, steps_of
 from kamailio_app.runtime import settings as settings_file
-from kamailio_app.runtime.settings import Settings
+from kamailio_app.runtime.settings import DEFAULT_PATH, Settings
 
 _HEAD: Final = ("", "STEP", "STATE", "WHAT IT IS")
 _MARKS: Final = {State.VERIFIED: "+", State.DONE: "+", State.NOT_NEEDED: "-", State.OVERDUE: "!", State.CONTRADICTED: "!"}
@@ -72,8 +72,10 @@ class _Desk:
             return stand(self.steps, notes, {}, _day(now)), (*self.remarks, about)
         here = look_around(self.known, self.country, notes, now)
         seen = looks(self.steps, notes, here)
-        if fetch and "publication" in seen:
-            seen["publication"] += published(here)
+        if fetch:
+            if sys.stderr.isatty():
+                click.echo("fetching what is published ...", err=True)
+            seen["publication"] += published(here, self.known)
         unknown = sorted(notes.keys() - {step.id for step in self.steps})
         more = [f"noted of steps that this version does not know: {', '.join(unknown)}"] if unknown else []
         return stand(self.steps, notes, seen, _day(now)), (*self.remarks, *here.troubles, *more)
@@ -141,9 +143,9 @@ def _given(ctx: click.Context, name: str, value: Any) -> Any:
 
 
 def _desk(path: Path, country: str | None, as_json: bool) -> _Desk:
-    """Errors: those of `settings.load` and `steps_of`. Where a newcomer has no settings yet, these are the defaults."""
+    """Errors: those of `settings.load` and `steps_of`. Where a newcomer has none yet, these are the defaults."""
     remarks: tuple[str, ...] = ()
-    if path.exists():
+    if path.exists() or path != DEFAULT_PATH:
         known = settings_file.load(path)
     else:
         known = settings_file.parse(path, "")

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from kamailio_app.errors import StirError
 from kamailio_app.lifecycle.checklist import NOTHING, Note, Seen, Step, Verdict
 from kamailio_app.lifecycle.checklist_notes import proofs_seen
 from kamailio_app.lifecycle.checklist_sight import Here, PairHere, secret_trouble
 from kamailio_app.policy.countries import COUNTRIES
 from kamailio_app.runtime.certificates import DAY, days_in_words
 from kamailio_app.runtime.choice import moment
+from kamailio_app.runtime.settings import Settings
 
 Look = Callable[[Here, Note, Mapping[str, Note]], Iterator[Seen]]
 _SPC_STEPS: Final = ("ocn", "spc")  # where the code is noted, depending on the country
@@ -153,7 +155,9 @@ def _publication(here: Here, _note: Note, _notes: Mapping[str, Note]) -> Iterato
     for pair in here.mine:
         if pair.trouble:
             continue
-        if pair.published:
+        if pair.seen:
+            yield Seen(Verdict.VERIFIED, f"strangers get {pair.name} since {moment(pair.seen)}")
+        elif pair.published:
             yield Seen(Verdict.FITS, f"{pair.name} lies in publication_dir; --fetch looks at {pair.x5u}")
         elif pair.published is False and pair.signs:
             yield Seen(Verdict.CONTRADICTED, f"{pair.name} signs, and publication_dir has not its chain")
@@ -161,14 +165,18 @@ def _publication(here: Here, _note: Note, _notes: Mapping[str, Note]) -> Iterato
             yield Seen(Verdict.UNKNOWN, f"{pair.name}: --fetch looks at {pair.x5u}")
 
 
-def published(here: Here) -> Iterator[Seen]:
+def published(here: Here, known: Settings) -> Iterator[Seen]:
     """What strangers get where the chains are published: this waits for the network."""
-    from kamailio_app.lifecycle.publication import look  # nobody else waits for the import of aiohttp
+    from kamailio_app.lifecycle.publication import check  # nobody else waits for the import of aiohttp
 
     for pair in here.mine:
         if not pair.x5u or pair.trouble:
             continue
-        seen = look(pair.x5u, pair.chain, rules=here.provider.publication, anchors=here.anchors, now=here.now)
+        try:
+            seen = check(known, pair.x5u, pair.chain, now=here.now)
+        except StirError as error:
+            yield Seen(Verdict.UNKNOWN, f"{pair.name} at {pair.x5u}: {error}")
+            continue
         if seen.ok:
             yield Seen(Verdict.VERIFIED, f"strangers get {pair.name} at {pair.x5u}")
             continue

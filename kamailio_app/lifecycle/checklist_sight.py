@@ -20,7 +20,8 @@ from kamailio_app.credentials.credential import TrustAnchors, fitness, validate
 from kamailio_app.credentials.trust_list import TrustList
 from kamailio_app.errors import StirError
 from kamailio_app.lifecycle.checklist import Note
-from kamailio_app.lifecycle.pairs import pending
+from kamailio_app.lifecycle.pairs import pending, recall
+from kamailio_app.lifecycle.rotation_memory import Memory
 from kamailio_app.lifecycle.spc_token import look_at_spc_token
 from kamailio_app.runtime import policy_file
 from kamailio_app.runtime.certificate_list import wanted
@@ -45,7 +46,8 @@ _SIGNED: Final = b'"result":"signed"'
 class PairHere(NamedTuple):
     """A pair with a certificate. `place`: certificate_dir or pairs; `signs`: now; `trouble`: why no verifier takes its chain,
     empty if all is well or nothing is known; `trusted`: it chains to the anchors; `listed`: to one in the STI-PA's list, None
-    without a list; `published`: its chain lies in publication_dir, None without one. Times in seconds since 1970.
+    without a list; `published`: its chain lies in publication_dir, None without one; `seen`: since when strangers get it, 0 if
+    that was not looked at. Times in seconds since 1970.
     """
 
     name: str
@@ -60,6 +62,7 @@ class PairHere(NamedTuple):
     trusted: bool = False
     listed: bool | None = None
     published: bool | None = None
+    seen: float = 0
 
 
 class TokenHere(NamedTuple):
@@ -101,16 +104,20 @@ def look_around(known: Settings, country: str, notes: dict[str, Note], now: floa
     troubles: list[str] = []
     listed, own = _list(known), _own_anchors(known, troubles)
     anchors = TrustAnchors((*own, *(listed.certificates if listed else ())))
-    pairs = tuple(_with_trust(pair, anchors, listed, known, now) for pair in _pairs(known, now, troubles))
-    waiting = _waiting(known, troubles)
+    issued, requested = _waiting(known, troubles)
+    since = Memory.read(known.provider.state_dir, now)
+    pairs = (
+        _with_trust(pair, anchors, listed, known, now)._replace(seen=since.of(pair.name).seen)
+        for pair in (*_pairs(known, now, troubles), *issued)
+    )
     return Here(
         now=now,
         country=country,
         provider=known.provider,
         public_cert_url=known.public_cert_url,
         record_calls=known.record.calls,
-        pairs=(*pairs, *(_with_trust(pair, anchors, listed, known, now) for pair in waiting[0])),
-        requested=waiting[1],
+        pairs=tuple(pairs),
+        requested=requested,
         tokens=tuple(_tokens(notes)),
         has_list=listed is not None,
         has_anchors=bool(len(anchors)),
@@ -230,7 +237,8 @@ def _waiting(known: Settings, troubles: list[str]) -> tuple[list[PairHere], tupl
             except (OSError, StirError, ValueError) as error:
                 troubles.append(f"{pair.chain_file}: {error}")
                 continue
-            x5u = known.public_cert_url.replace("{name}", pair.name)
+            # The STI-CA may publish it, and say where
+            x5u = recall(known.provider.state_dir, pair.name).x5u or known.public_cert_url.replace("{name}", pair.name)
             times = int(begins.timestamp()), int(ends.timestamp())
             issued.append(PairHere(pair.name, "pairs", authority.spcs, *times, x5u, chain))
     return issued, tuple(requested)

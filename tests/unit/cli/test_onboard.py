@@ -66,8 +66,10 @@ def test_list_shows_steps_states_and_what_is_next(office: Office) -> None:
     assert not (office.directory / "state").exists()
 
 
-def test_newcomer_without_settings_is_told_what_to_do(office: Office) -> None:
+def test_newcomer_without_settings_is_told_what_to_do(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     office.settings.unlink()
+    assert office.run().exit_code == 3  # somebody named that file
+    monkeypatch.setattr("kamailio_app.cli.onboard.DEFAULT_PATH", office.settings)
     done = office.run()
     assert done.exit_code == 0
     assert f"? there are no settings yet at {office.settings}: copy cfg/stirshaken.toml there" in done.output
@@ -181,7 +183,7 @@ def test_certificate_is_seen_and_the_list_goes_on_from_there(office: Office) -> 
 
 def test_fetch_looks_where_the_chain_is_published(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     test_certificate_is_seen_and_the_list_goes_on_from_there(office)
-    monkeypatch.setattr(publication, "look", lambda url, _chain, **_others: publication.Seen(url, True, ()))
+    monkeypatch.setattr(publication, "check", lambda _known, url, _chain, **_others: publication.Seen(url, True, ()))
     states = {step["step"]: step["state"] for step in office.data("--fetch")["steps"]}
     assert states["publication"] == "verified"
 

@@ -22,10 +22,11 @@ from kamailio_app.lifecycle.checklist_sight import Here, look_around
 from kamailio_app.lifecycle.checklist_steps import steps_of
 from kamailio_app.lifecycle.keys import read_key
 from kamailio_app.lifecycle.pairs import begin, keep_chain
+from kamailio_app.lifecycle.rotation_memory import Memory
 from kamailio_app.runtime.record import Record
 from kamailio_app.runtime.record_ring import Ring
 from kamailio_app.runtime.recording import Recording
-from kamailio_app.runtime.settings import load
+from kamailio_app.runtime.settings import Settings, load
 from kamailio_app.runtime.trust import Sources, Trust
 
 from ..builders import DAY, NOW, evil, hierarchy
@@ -326,16 +327,35 @@ def test_what_strangers_get_is_looked_at_on_request(
 ) -> None:
     asked = []
 
-    def look(url: str, expected_chain: bytes | None, **others: Any) -> publication.Seen:
-        asked.append((url, expected_chain, others["now"]))
+    def check(_settings: Settings, url: str, expected_chain: bytes | None, *, now: float) -> publication.Seen:
+        asked.append((url, expected_chain, now))
         return publication.Seen(url, ok, (publication.Finding("status", "good" if ok else "bad", "404", "RFC 9110"),))
 
-    monkeypatch.setattr(publication, "look", look)
-    (seen,) = published(signing.here())
+    monkeypatch.setattr(publication, "check", check)
+    (seen,) = published(signing.here(), load(signing.write()))
     chain = (signing.directory / "certs" / f"{NAME}.pem").read_bytes()
     assert asked == [(f"https://cr.example.test/{NAME}.pem", chain, NOW)]
     assert seen.verdict is verdict
     assert ok or "status: 404" in seen.words
+
+
+def test_roots_that_cannot_be_read_are_said_and_nothing_is_fetched(signing: Host) -> None:
+    signing.sections["publication"]["publication_tls_ca_file"] = "nowhere.pem"
+    (seen,) = published(signing.here(), load(signing.write()))
+    assert seen.verdict is Verdict.UNKNOWN
+    assert "tls_roots_unreadable" in seen.words
+
+
+def test_chain_that_a_switch_has_seen_is_published(signing: Host) -> None:
+    memory = Memory.read(signing.directory / "state", NOW)
+    memory.of(NAME).seen = NOW - 60
+    memory.save()
+    assert signing.said("publication") == [(Verdict.VERIFIED, f"strangers get {NAME} since 2023-11-14 22:12:20Z")]
+
+
+def test_pair_whose_chain_the_sti_ca_publishes_is_looked_at_there(host: Host) -> None:
+    pend(host, SPC, "https://cr.ca.example.test/1.pem")
+    assert [pair.x5u for pair in host.here().pairs] == ["https://cr.ca.example.test/1.pem"]
 
 
 def test_first_call_is_looked_for_in_the_record(host: Host) -> None:
@@ -405,8 +425,8 @@ def spc_token(spc: str, expires: int) -> str:
     return hierarchy().spc_token(TNAuthList((spc,)), f"SHA256 {':'.join(['AB'] * 32)}", expires=expires)
 
 
-def pend(host: Host, spc: str) -> None:
+def pend(host: Host, spc: str, x5u: str = "") -> None:
     """A pair that was ordered here and issued."""
     state_dir, name = host.directory / "state", f"sp{spc}-20231114"
     key = read_key(begin(state_dir, name).key_file)
-    keep_chain(state_dir, name, hierarchy().service_provider(ServiceProvider(spc), key=key).chain_pem)
+    keep_chain(state_dir, name, hierarchy().service_provider(ServiceProvider(spc), key=key).chain_pem, x5u)
