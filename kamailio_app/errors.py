@@ -592,29 +592,11 @@ FAILURES: Final[dict[str, Failure]] = {
         "Another chain is published under that name.",
         "A changed certificate needs a new URL: give the new pair another NAME.",
     ),
-    "publication_bad": Failure(
-        ProviderRefused,
-        "RFC 8224 7.3, ATIS-1000074 5.3.1",
-        "What verifiers would fetch is not what they need.",
-        "`shakenctl publish check NAME` says what is wrong. What signs now goes on signing.",
-    ),
-    "rotation_pair_unknown": Failure(
-        ProviderRefused,
-        "decision 6",
-        "There is no such pair.",
-        "`shakenctl publish status` lists those that wait and those that sign.",
-    ),
     "rotation_refused": Failure(
         ProviderRefused,
         "RFC 8224 7.4",
         "That would leave calls unsigned, or verifiers without a chain.",
         "`shakenctl publish status` says what is next, and when.",
-    ),
-    "rotation_unwritable": Failure(
-        ProviderRefused,
-        "decision 6",
-        "A file of a pair cannot be written or read.",
-        "Run it as root, or as the owner of certificate_dir, publication_dir and provider_state_dir.",
     ),
     # A running server, and what was looked at
     "input_unrecognised": Failure(
@@ -623,7 +605,9 @@ FAILURES: Final[dict[str, Failure]] = {
         "What was given is no SIP request, Identity header, capture or log of ours.",
         "`shakenctl explain --help` has an example of each; `--type` says which it is.",
     ),
-    "input_unreadable": Failure(ProviderRefused, "decision 7", "The file cannot be read.", "Is the path right, and may you read it?"),
+    "input_unreadable": Failure(
+        ProviderRefused, "decision 7", "The file cannot be read.", "Compare its name, and whether you may read it: `ls -l`."
+    ),
     "capture_unreadable": Failure(
         ProviderRefused,
         "decision 7",

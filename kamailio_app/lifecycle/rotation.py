@@ -79,10 +79,7 @@ def advance(
     What fails for one pair is a step that says so, and the others go on. Errors: those of settings, policy and directories that
     concern all: `file_unreadable`, `file_unwritable`, `policy_malformed`, ...
     """
-    rotation = Rotation(settings, now, Kamailio(control), look)
-    steps = [step for pair in rotation.waiting() if not names or pair.name in names for step in rotation.forward(pair)]
-    steps += rotation.retire(names)
-    return steps
+    return Rotation(settings, now, Kamailio(control), look).advance(names)
 
 
 @dataclass
@@ -173,6 +170,11 @@ class Rotation:
             return installation.installed(self._directory, name, key, chain)
         except StirError:
             return False
+
+    def advance(self, names: tuple[str, ...] = ()) -> list[Step]:
+        """Do what can be done now with all pairs, or these."""
+        steps = [step for pair in self.waiting() if not names or pair.name in names for step in self.forward(pair)]
+        return steps + self.retire(names)
 
     # --- Forward ----------------------------------------------------------------------------------------------------
 

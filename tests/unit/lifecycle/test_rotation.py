@@ -101,9 +101,7 @@ class Office:
 
     def advance(self, seconds: float = 0, names: tuple[str, ...] = ()) -> list[Step]:
         self.now += seconds
-        now = self.rotation()
-        steps = [step for pair in now.waiting() for step in now.forward(pair)]
-        return steps + now.retire(names)
+        return self.rotation().advance(names)
 
     def did(self, seconds: float = 0) -> list[tuple[str, str, str]]:
         return [(step.pair, step.action, step.state) for step in self.advance(seconds)]
