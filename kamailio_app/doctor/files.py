@@ -59,6 +59,8 @@ def _other_files(site: Site) -> Iterator[Seen]:
 def _readable(site: Site, path: Path, what: str = "", wanted: int = READ) -> Iterator[Seen]:
     try:
         refused = refusal(site.runs_as, path, wanted)
+    except PermissionError:
+        raise  # it says nothing of the file
     except OSError as error:
         yield bad(f"{what}{path}: {error.strerror}", f"Put the file at {path}, or mend the option.")
     else:
@@ -69,6 +71,8 @@ def _certificate_dir(site: Site) -> Iterator[Seen]:
     directory = site.settings.certificate_dir
     try:
         mode = stat.S_IMODE(directory.stat().st_mode)
+    except PermissionError:
+        raise  # it says nothing of the file
     except OSError as error:
         make = f"install -d -m 750 -g {site.runs_as.name} {directory}"
         if site.signs:
@@ -109,6 +113,8 @@ def _directory(site: Site, directory: Path) -> Iterator[Seen]:
             yield bad(f"{there} is no directory", fix)
             return
         refused = refusal(site.runs_as, there, READ | WRITE | ENTER)
+    except PermissionError:
+        raise  # it says nothing of the file
     except OSError as error:
         yield bad(f"{directory}: {error.strerror}", fix)
         return

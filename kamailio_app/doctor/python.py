@@ -131,7 +131,7 @@ def _readable(site: Site) -> Iterator[Seen]:
     for path in (ROOT / "kamailio_app", ROOT / "kemi_scripts", _venv()):
         try:
             refused = refusal(site.runs_as, path, READ | ENTER)
-        except OSError as error:
+        except FileNotFoundError as error:
             yield bad(f"{path}: {error.strerror}")
             return
         if refused:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -34,8 +35,9 @@ _EPOCH: Final = re.compile(r"value: (-?[0-9]+)")
 _COUNTED: Final = re.compile(r"name: (\w+)(?::([^\n]*))?:(-?[0-9]+)$", re.MULTILINE)
 _NAMED: Final = re.compile(r"^\s*name: (\S+)$", re.MULTILINE)
 _MEMORY: Final = re.compile(r"^\s*(total|free): ([0-9]+)", re.MULTILINE)
+_STARTS_WITHIN, _LOOKS_EVERY = 1.0, 0.1  # seconds
 _LITTLE: Final = 0.1  # of shared memory
-_CLOCK_SLACK: Final = 2  # seconds: both clocks have whole ones
+_SLACK: Final = 1  # second: both numbers are whole ones
 
 
 def _version(site: Site) -> Iterator[Seen]:
@@ -96,7 +98,9 @@ def _processes(site: Site) -> Iterator[Seen]:
     if not Path(f"/proc/{keeper}").exists():
         yield unseen("its processes are not of this host", "Run the doctor on the host of Kamailio.")
         return
-    fetching = [pid for pid in _children(keeper) if _FETCHES in _command_line(pid)]
+    ends = time.monotonic() + _STARTS_WITHIN
+    while not (fetching := [pid for pid in _children(keeper) if _FETCHES in _command_line(pid)]) and time.monotonic() < ends:
+        time.sleep(_LOOKS_EVERY)  # the keeper may be starting it
     if not fetching:
         yield bad("the program that fetches certificates does not run", "The log says why: grep 'stirshaken: fetch process'.")
     else:
@@ -170,10 +174,10 @@ def _said(site: Site) -> Iterator[Seen]:
 
 def _reloaded(site: Site) -> Iterator[Seen]:
     epoch, started = _epoch(site), site.now - site.server.uptime()
-    if epoch and not started - _CLOCK_SLACK <= epoch <= site.now + _CLOCK_SLACK:
+    if epoch and not started - 2 * _SLACK <= epoch <= site.now + _SLACK:
         raise NotLookedAt(f"the last reload's number, {epoch}, says no time", f"Reload with a time: {_RELOAD}")
     last = max(epoch, started)
-    newer = sorted(path.name for path, changed in _changed(site) if changed > last + _CLOCK_SLACK)
+    newer = sorted(path.name for path, changed in _changed(site) if changed > last + _SLACK)
     when = f"{'reloaded' if epoch else 'started'} {moment(last)}"
     if newer:
         yield warning(f"{when}; changed since: {', '.join(newer[:8])}{' ...' if newer[8:] else ''}")

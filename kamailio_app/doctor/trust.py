@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from kamailio_app.credentials.credential import Credential, validate
@@ -19,6 +19,7 @@ from kamailio_app.runtime.trust_refresh import TrustRefresh
 
 AREA: Final = "trust"
 _SECONDS: Final = 12.0  # for each of the two
+_END_OF_TIME: Final = 1 << 34
 _SOON: Final = 3 * 86400
 _HOUR: Final = 3600
 _ASK: Final = "The server fetches it again by itself; if it stays so, ask the STI-PA, and see server: trust."
@@ -53,8 +54,9 @@ def _list_in_use(site: Site) -> Iterator[Seen]:
         yield _list(site, site.trust_list, _age(site, LIST_FILE))
 
 
-def _list(site: Site, found: TrustList, where: str) -> Seen:
-    words = f"sequence {found.sequence}, {count(len(found.anchors()), 'root')}, until {moment(found.expires)}{where}"
+def _list(site: Site, found: TrustList | None, where: str) -> Seen:
+    assert found is not None
+    words = f"sequence {found.sequence}, {count(len(found.anchors()), 'root')}, until {_when(found.expires)}{where}"
     if site.now >= found.expires:
         return bad(f"expired: {words}")
     if found.expires - site.now <= _SOON:
@@ -62,6 +64,11 @@ def _list(site: Site, found: TrustList, where: str) -> Seen:
     if found.skipped:
         return warning(f"{words}; {found.skipped} entries are no CA certificates", "Tell the STI-PA.")
     return good(words)
+
+
+def _when(seconds: int) -> str:
+    """Who writes a list may write any number."""
+    return moment(seconds) if seconds < _END_OF_TIME else "the end of time"
 
 
 def _crl_in_use(site: Site) -> Iterator[Seen]:
@@ -76,7 +83,8 @@ def _crl_in_use(site: Site) -> Iterator[Seen]:
         yield _crl(site, site.revocations, _age(site, CRL_FILE))
 
 
-def _crl(site: Site, found: Revocations, where: str) -> Seen:
+def _crl(site: Site, found: Revocations | None, where: str) -> Seen:
+    assert found is not None
     words = f"number {found.number}, {len(found.revoked)} revoked, next update {moment(found.next_update)}{where}"
     if site.now < found.next_update:
         return good(words)
@@ -112,36 +120,44 @@ def _lists_now(site: Site) -> Iterator[Seen]:
 
 async def _refreshed(site: Site) -> list[Seen]:
     rules = site.settings.trust
-    seen: list[Seen] = []
     fetcher = Fetcher(site.settings.fetch)
+    # No directory: it writes nothing
+    refresh = TrustRefresh(rules, None, fetcher, site.trust, lambda _answer: None, clock=site.clock)
+
+    async def crl() -> Seen | None:
+        return await _one(
+            refresh.refresh_crl, "CRL", lambda: _crl(site, refresh.revocations, f" at {rules.crl_url or rules.crl_file}")
+        )
+
+    async def trust_list() -> Seen | None:
+        where = f" at {rules.trust_list_url or rules.trust_list_file}"
+        return await _one(refresh.refresh_list, "trust list", lambda: _list(site, refresh.trust_list, where))
+
     try:
-        # No directory: it writes nothing
-        refresh = TrustRefresh(rules, None, fetcher, site.trust, lambda _answer: None, clock=site.clock)
-        if rules.trust_list_url or rules.trust_list_file:
-            try:
-                await _in_time(refresh.refresh_list())
-                assert refresh.trust_list is not None
-                seen.append(_list(site, refresh.trust_list, f" at {rules.trust_list_url or rules.trust_list_file}"))
-            except StirError as error:
-                seen.append(failed(error, "trust list"))
-        if rules.crl_url or rules.crl_file:
-            try:
-                await _in_time(refresh.refresh_crl())
-                assert refresh.revocations is not None
-                seen.append(_crl(site, refresh.revocations, f" at {rules.crl_url or rules.crl_file}"))
-            except StirError as error:
-                seen.append(failed(error, "CRL"))
+        seen_list, seen_crl = await asyncio.gather(
+            trust_list() if rules.trust_list_url or rules.trust_list_file else _nothing(),
+            crl() if rules.crl_url or rules.crl_file else _nothing(),
+        )
+        if seen_crl is not None and seen_crl.words.startswith("CRL: crl_untrusted") and refresh.trust_list:
+            seen_crl = await crl()  # the list says who signs it
     finally:
         await fetcher.close()
-    return seen
+    return [seen for seen in (seen_list, seen_crl) if seen is not None]
 
 
-async def _in_time(refresh: Awaitable[bool]) -> None:
+async def _nothing() -> None:
+    return None
+
+
+async def _one(refresh: Callable[[], Awaitable[bool]], what: str, seen: Callable[[], Seen]) -> Seen:
     try:
         async with asyncio.timeout(_SECONDS):
-            await refresh
+            await refresh()
     except TimeoutError:
-        raise failure("trust_unreachable", f"nothing within {_SECONDS:g} s") from None
+        return failed(failure("trust_unreachable", f"nothing within {_SECONDS:g} s"), what)
+    except StirError as error:
+        return failed(error, what)
+    return seen()
 
 
 def _own(site: Site) -> Iterator[tuple[str, Credential | StirError]]:

@@ -418,3 +418,24 @@ def test_every_other_check_is_turned_by_some_deviation() -> None:
         "python: packages",
         "python: readable",
     }
+
+
+def test_list_without_end_is_a_list(clinic: Clinic) -> None:
+    clinic.lists(expires=float(1 << 52))
+    assert "until the end of time" in clinic.words("trust", "trust list in use")
+    assert "until the end of time" in clinic.words("trust", "lists now")
+
+
+def test_file_that_nobody_lets_us_see_is_no_judgement(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> str:
+        raise PermissionError(13, "Permission denied", "/etc/kamailio")
+
+    monkeypatch.setattr("kamailio_app.doctor.files.refusal", refused)
+    assert set(clinic.not_good("files").values()) == {UNSEEN}
+
+
+def test_list_of_crls_other_signer_is_read_after_the_list(clinic: Clinic) -> None:
+    """The STI-PA's root alone is in the file: who signs the CRL stands in the list, which comes at the same time."""
+    (clinic.directory / "state/trust_list").unlink()
+    (clinic.directory / "state/crl").unlink()
+    assert clinic.words("trust", "lists now").count("good: ") == 2

@@ -76,6 +76,7 @@ def test_disk_that_hangs_is_waited_for_once(never: threading.Event, monkeypatch:
         (NotLookedAt("it is not here", "put it here"), State.UNSEEN, "it is not here", "put it here"),
         (failure("crl_stale", "yesterday"), State.BAD, "crl_stale: yesterday", "ask the STI-PA"),
         (failure("server_unreachable", "no socket"), State.UNSEEN, "server_unreachable", ""),
+        (PermissionError(13, "Permission denied", "/etc/x"), State.UNSEEN, "/etc/x: Permission denied", "as root"),
         (ZeroDivisionError("a defect"), State.BAD, "internal_error: ZeroDivisionError: a defect", "Report it"),
     ],
 )
