@@ -66,7 +66,9 @@ _URL: Final = re.compile(r"https://[!-~]{1,2000}", re.ASCII)
 _NEW: Final = ".new"
 _FIRST_RETRY, _LAST_RETRY = 300, 6 * 3600
 # After these the STI-CA would give the same again: another order is made
-_HOPELESS: Final = frozenset({"issued_mismatch", "acme_order_invalid", "acme_challenge_refused"})
+_HOPELESS: Final = frozenset({"issued_mismatch", "issued_unfit", "acme_order_invalid", "acme_challenge_refused"})
+# Unless it is we who have the wrong roots or the wrong time
+_OURS: Final = ("credential_untrusted", "credential_not_yet_valid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -481,13 +483,15 @@ class AcmeClient:
         record = pairs.recall(state_dir, name)
         failures = record.failures + (error.token != "acme_timeout")
         later = min(_FIRST_RETRY * 2 ** min(max(failures - 1, 0), 10), _LAST_RETRY)
+        # The same a second time is not ours
+        hopeless = error.token in _HOPELESS and (not error.detail.startswith(_OURS) or record.trouble == words(str(error)))
         asked = self._acme.net.retry_after if self._acme is not None and error.token == "acme_rate_limited" else 0
         pairs.remember(
             state_dir,
             name,
             replace(
                 record,
-                order="" if error.token in _HOPELESS else record.order,
+                order="" if hopeless else record.order,
                 trouble=words(str(error)),
                 failures=failures,
                 not_before=now + int(max(later, asked)),

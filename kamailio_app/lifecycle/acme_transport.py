@@ -261,6 +261,8 @@ def translated() -> Iterator[None]:
         raise _ours(error) from None
     except (requests.RequestException, HTTPError, OSError) as error:
         raise failure("acme_unreachable", words(_reason(error))) from error
+    except errors.ConflictError as error:  # RFC 8555 7.3.5
+        raise failure("acme_refused", words(f"in use by {error.location}")) from None
     except (errors.Error, JoseError) as error:
         raise failure("acme_malformed", words(f"{type(error).__name__} {error}")) from error
 
