@@ -298,7 +298,8 @@ def _captured_in_full(task: _Task, edge: Edge, calls: list[CapturedCall]) -> Non
             yield "no such call"
         for call, one, clock in told:
             far_end = f"answered {call.code}" if call.code else "not answered"
-            yield f"{call.packet.source} > {call.packet.destination}, sent {call.times} times, {far_end}"
+            sent = "sent once" if call.times == 1 else f"sent {call.times} times"
+            yield f"{call.packet.source} > {call.packet.destination}, {sent}, {far_end}"
             yield from report.call_lines(one, clock)
             yield ""
 

@@ -201,7 +201,7 @@ def captured_row(call: CapturedCall, told: Explanation) -> dict[str, Any]:
 
 def captured_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The same for `CALL_HEAD`."""
-    far_end = str(row["far_end"] or "none") + (" STIR" if row["far_end_reasons"] else "")
+    far_end = str(row["far_end"] or "none") + (",STIR" if row["far_end_reasons"] else "")
     says = row["verstat"] or str(row["answer"] or "nothing")
     cells = (row["time"], row["from"], row["to"], row["attest"], row["token"] or VALID, far_end, says, row["call_id"])
     return tuple([printable(str(cell), 80) for cell in cells])
@@ -241,12 +241,7 @@ _LINES: Final = {"verify": "Verification of call", "sign": "Signing of call", "r
 
 def line_lines(line: Line) -> Iterator[str]:
     """One line of the log."""
-    kinds = {
-        "verify": "Verification of the call",
-        "sign": "Signing of the call",
-        "reported": "Said of the call by its far end:",
-    }
-    yield one_line(f"{kinds[line.what]} {line.call_id}" if line.what else line.text)
+    yield one_line(f"{_LINES[line.what]} {line.call_id}" if line.what else line.text)
     yield from (f"  {printable(name)} {one_line(value)}" for name, value in line.words.items() if name != "call-id")
     if line.detail and line.what:
         yield f"  {one_line(line.detail)}"
