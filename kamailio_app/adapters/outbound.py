@@ -52,7 +52,10 @@ class Outbound:
         signing, request = self.service.signing, self.port.request()
         decided = None
         try:
-            decided = signing.decide(request, attest, self._origin() if signing.asks else ANYWHERE)
+            origin = self._origin() if signing.asks else ANYWHERE
+            decided = signing.decide(request, attest, origin)
+            if origin.customer and origin.customer != decided.call.customer:
+                self._say_unknown(origin.customer.strip(), decided)
             if decided.decision.further or request.identity:
                 signed, signer = signing.sign(self.port.request_in_full(), decided, self._further(decided))
             else:
@@ -251,6 +254,14 @@ class Outbound:
             token,
             "rejected" if rejected else "unsigned",
         )
+
+    def _say_unknown(self, customer: str, decided: Decided) -> None:
+        """A customer whom the script names and the policy does not know, once: whoever misspelt him wants to hear of it."""
+        if customer and customer != decided.call.customer and self.port.once("customer_unknown"):
+            self.port.log(
+                "warn",
+                f"no [customer.{printable(customer, 64)}] in the signing policy: its calls are treated as if nobody were named",
+            )
 
     def _say_troubles(self) -> None:
         """What is wrong with the lists of numbers: each trouble once, and again after a reload, by whichever process sees it

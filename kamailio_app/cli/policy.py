@@ -92,7 +92,7 @@ def explain(
     call = on.policy.placed(Call("", "", **said))
     call = call._replace(caller=_number(on, "--from", caller, call), called=_number(on, "--to", called, call))
     tried = on.of(call, owned, never_calls)
-    emit(_data(tried), as_json, lambda: _lines(tried, on.policy))
+    emit(_data(tried), as_json, lambda: _lines(tried, _unknown(said, on.policy)))
 
 
 @command.command()
@@ -129,13 +129,21 @@ def _data(tried: Tried) -> dict[str, Any]:
     }
 
 
-def _lines(tried: Tried, policy: Policy) -> Iterator[str]:
+def _unknown(said: dict[str, Any], policy: Policy) -> list[str]:
+    """The names that the script is to have said, and that nobody has. Of customers they do not count (decision 60)."""
+    known = (("trunk", policy.trunks, ""), ("customer", policy.customers, ": as if nobody were named"))
+    return [
+        f"there is no [{kind}.{name}]{then}"
+        for kind, names, then in known
+        if (name := said[kind].strip()) and names and name not in names
+    ]
+
+
+def _lines(tried: Tried, unknown: list[str]) -> Iterator[str]:
     call = tried.call
     where = [f"{name} {value}" for name, value in call._asdict().items() if value and name not in ("caller", "called")]
     yield f"{call.caller or NO_NUMBER} calls {call.called or NO_NUMBER}{''.join(f', {word}' for word in where)}"
-    for kind, name, known in (("trunk", call.trunk, policy.trunks), ("customer", call.customer, policy.customers)):
-        if name and known and name not in known:
-            yield f"there is no [{kind}.{name}]"
+    yield from unknown
     yield from (f"rule {step.rule}: {step.why}" for step in tried.steps)
     yield _outcome(tried.decision, tried.attest)
 

@@ -20,7 +20,7 @@ UNSIGNED_PHRASE: Final = "Service Unavailable"
 
 
 class Call(NamedTuple):
-    """What rules ask about. Numbers canonical, empty if there is none; names as script or `Policy.trunk_of` say them."""
+    """What rules ask about. Numbers canonical, empty if there is none; names as `Policy.place` says them."""
 
     caller: str
     called: str
@@ -109,6 +109,14 @@ class Trunk:
     def places(self) -> bool:
         """Is it known by where a call comes from, not only by what the script says?"""
         return bool(self.source or self.transport or self.tls_peer)
+
+
+class Place(NamedTuple):
+    """Where a call comes in and who is responsible for it: names that count, empty if there is none."""
+
+    trunk: Trunk | None
+    name: str
+    customer: str
 
 
 class Step(NamedTuple):

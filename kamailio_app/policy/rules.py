@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Any, Final
 
-from kamailio_app.policy.attestation import Call, CallerIn, Customer, Decision, Step, Trunk
+from kamailio_app.policy.attestation import Call, CallerIn, Customer, Decision, Place, Step, Trunk
 from kamailio_app.policy.countries import Country
 from kamailio_app.policy.masks import MASKS, Look
 from kamailio_app.policy.trunks import Trunks
@@ -128,16 +128,24 @@ class Policy:
 
     # --- Where it comes from --------------------------------------------------------------------------------------
 
-    def trunk_of(self, source: str, transport: str, tls_peer: str) -> Trunk | None:
-        """The trunk of a call where the script names none."""
-        return self._trunks.at(source, transport, tls_peer)
+    def place(self, trunk: str, customer: str, source: str, transport: str, tls_peer: str) -> Place:
+        """`trunk` and `customer` as the script names them, else as the place tells.
+
+        A customer whom the policy does not know is as if he were not said: whoever makes a name up, or misspells it, is
+        nobody's customer, and the calls of a trunk stay its own customer's (decision 60).
+        """
+        known, name, customer = None, trunk.strip(), customer.strip()
+        if self.trunks:
+            known = self.trunks.get(name) if name else self._trunks.at(source, transport, tls_peer)
+            name = known.name if known is not None else name
+        if self.customers and customer not in self.customers:
+            customer = ""
+        return Place(known, name, customer or (known.customer if known is not None else ""))
 
     def placed(self, call: Call) -> Call:
-        """The call with its trunk and its customer, where the script does not say them."""
-        trunk = self.trunks.get(call.trunk) if call.trunk else self.trunk_of(call.source, call.transport, call.tls_peer)
-        if trunk is None:
-            return call
-        return call._replace(trunk=trunk.name, customer=call.customer or trunk.customer)
+        """The call with the trunk and the customer that count."""
+        _trunk, name, customer = self.place(call.trunk, call.customer, call.source, call.transport, call.tls_peer)
+        return call._replace(trunk=name, customer=customer)
 
     # --- Why ------------------------------------------------------------------------------------------------------
 

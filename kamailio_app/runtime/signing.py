@@ -124,13 +124,10 @@ class Signing:
         if not self.asks:
             return self._unconditional.get(attest) or self._decided(attest)
         policy, rules = self.policy, self.settings.signing
-        trunk_name, customer, source, port, transport, tls_peer = origin
-        trunk = None
-        if policy.trunks:
-            trunk = policy.trunks.get(trunk_name) if trunk_name else policy.trunk_of(source, transport, tls_peer)
-            if trunk is not None:
-                trunk_name, rules = trunk.name, self._rules[trunk.name]
-                customer = customer or trunk.customer
+        said_trunk, said_customer, source, port, transport, tls_peer = origin
+        trunk, trunk_name, customer = policy.place(said_trunk, said_customer, source, transport, tls_peer)
+        if trunk is not None:
+            rules = self._rules[trunk_name]
         caller, called, parties = "", "", None
         if self._asks_numbers:
             parties = sip.caller(request, rules.orig_source, rules.plan), sip.called(request, rules.dest_source, rules.plan)

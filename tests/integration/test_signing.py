@@ -84,6 +84,9 @@ def test_rule_trunk_and_customer_decide_the_attestation(network: Network, tmp_pa
         # What the script says of the customer goes before what the trunk does
         assert seen(line.call(by_address, caller=OWN, extra=lines("X-Customer: beta"))) == ("B", "known-customer")
         assert seen(line.call(extra=lines("X-Customer: acme"))) == ("A", "own-number")
+        # Nobody is called so: as if it were not said
+        assert seen(line.call(by_address, caller=OWN, extra=lines("X-Customer: Beta"))) == ("A", "own-number")
+        assert seen(line.call(extra=lines("X-Customer: Acme"))) == ("", "unknown")
         # On no trunk
         assert seen(line.call(extra=lines("P-Attestation-Indicator: B"))) == ("B", "as-asked")
         assert seen(line.call()) == ("", "unknown")

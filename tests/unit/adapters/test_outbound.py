@@ -274,6 +274,45 @@ def test_what_the_script_says_goes_first(tmp_path: Path) -> None:
     assert "info=<https://cr.example.test/theirs.pem>" in desk.port.lines
 
 
+@pytest.mark.parametrize(
+    ("said", "x5u", "rule"),
+    [
+        ("", "theirs", "known"),
+        ("beta", "theirs", "known"),
+        ("beta ", "theirs", "known"),
+        ("Beta", "theirs", "known"),
+        ("nobody", "theirs", "known"),
+        ("acme", "sp1234", "known"),
+    ],
+)
+def test_customer_whom_nobody_knows_takes_no_call_from_its_trunks_own(tmp_path: Path, said: str, x5u: str, rule: str) -> None:
+    desk = Desk(tmp_path, PLACES.replace('customer = "acme"\nsource', 'customer = "beta"\nsource'))
+    write_pair(desk, "theirs", spc="5678")
+    desk.reload()
+    desk.port.says = {"customer": said}
+    assert desk.sign() == 1
+    assert desk.port.results["rule"] == rule
+    assert f"info=<https://cr.example.test/{x5u}.pem>" in desk.port.lines
+
+
+def test_customer_whom_nobody_knows_is_no_customer(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, PLACES)
+    desk.port.address = "203.0.113.1"
+    desk.port.says = {"customer": "nobody"}
+    assert desk.sign() == 1
+    assert (desk.port.results["rule"], desk.port.results["attest"]) == ("default", "C")
+
+
+def test_customer_whom_nobody_knows_is_said_once(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, PLACES)
+    for customer in ("acme", "acme ", "", " ", "no\r\nbody", "x"):
+        desk.port.says = {"customer": customer}
+        desk.sign()
+    assert [text for level, text in desk.port.said if level == "warn"] == [
+        "no [customer.no\\x0d\\x0abody] in the signing policy: its calls are treated as if nobody were named"
+    ]
+
+
 def test_origid_of_nobody_is_a_new_one(tmp_path: Path) -> None:
     desk = Desk(tmp_path, '[defaults]\norigid = "trunk"')
     origids = {desk.port.results["origid"] for _ in range(5) if desk.sign() == 1}
@@ -1138,7 +1177,7 @@ def test_whatever_the_server_says_the_call_is_signed_or_not_and_nothing_is_raise
     names = {line.partition(": ")[0] for line in port.lines.removesuffix("\r\n").split("\r\n")}
     assert names <= {"", "Date", "Identity", "Identity-Bypass", *P_NAMES}
     assert not set(port.lines.replace("\r\n", "")) & set("\r\n\0")
-    assert [level for level, _text in port.said] == ["info"]
+    assert [level for level, _text in port.said if level != "warn"] == ["info"]
     assert all(text.isascii() and text.isprintable() for _level, text in port.said)
 
 

@@ -60,7 +60,11 @@ def test_explain_says_what_happens(arguments: list[str], said: str) -> None:
 
 def test_explain_says_which_names_the_policy_does_not_know() -> None:
     lines = explain("--trunk", "nowhere", "--customer", "nobody").stdout.splitlines()
-    assert lines[1:3] == ["there is no [trunk.nowhere]", "there is no [customer.nobody]"]
+    assert lines[:3] == [
+        "12155550123 calls 12155551213, trunk nowhere",
+        "there is no [trunk.nowhere]",
+        "there is no [customer.nobody]: as if nobody were named",
+    ]
 
 
 def test_explain_says_what_happens_to_calls_that_cannot_be_signed(tmp_path: Path) -> None:

@@ -257,8 +257,8 @@ PLACED = Policy(
 
 def test_trunks_are_found_by_what_they_say() -> None:
     assert PLACED.uses == {"source", "transport", "trunk", "customer"}
-    assert PLACED.trunk_of("192.0.2.1", "udp", "") is PLACED.trunks["t"]
-    assert PLACED.trunk_of("192.0.3.1", "udp", "") is None
+    assert PLACED.place("", "", "192.0.2.1", "udp", "") == (PLACED.trunks["t"], "t", "acme")
+    assert PLACED.place("", "", "192.0.3.1", "udp", "") == (None, "", "")
     assert Policy(trunks=[Trunk("t", tls_peer=("x",))]).uses == {"trunk", "tls_peer"}
 
 
@@ -269,6 +269,11 @@ def test_trunks_are_found_by_what_they_say() -> None:
         (Call("", "", source="192.0.2.1", customer="beta"), "t", "beta"),
         (Call("", "", source="192.0.2.1", trunk="v"), "v", "acme"),
         (Call("", "", source="192.0.2.1", trunk="nowhere"), "nowhere", ""),
+        (Call("", "", source="192.0.2.1", trunk=" v "), "v", "acme"),
+        (Call("", "", source="192.0.2.1", customer="beta\t"), "t", "beta"),
+        # A customer whom nobody knows is not said
+        (Call("", "", source="192.0.2.1", customer="Beta"), "t", "acme"),
+        (Call("", "", customer="nobody", trunk="nowhere"), "nowhere", ""),
         (Call("", "", transport="tls"), "u", ""),
         (Call("", "", customer="beta"), "", "beta"),
     ],
@@ -276,6 +281,11 @@ def test_trunks_are_found_by_what_they_say() -> None:
 def test_script_goes_before_address_and_trunk(call: Call, trunk: str, customer: str) -> None:
     placed = PLACED.placed(call)
     assert (placed.trunk, placed.customer) == (trunk, customer)
+
+
+def test_without_sections_any_name_counts() -> None:
+    assert Policy().place(" any ", " who\n", "", "", "") == (None, "any", "who")
+    assert Policy(customers=[Customer("acme")]).place("any", "who", "", "", "") == (None, "any", "")
 
 
 # --- Why --------------------------------------------------------------------------------------------------------

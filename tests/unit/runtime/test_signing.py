@@ -197,7 +197,8 @@ country = "fr"
         (Origin(trunk="lyon", source="192.0.2.3"), "lyon", ""),  # the script goes first
         (Origin(trunk="nowhere", source="192.0.2.3"), "nowhere", ""),
         (Origin(source="203.0.113.1", customer="beta"), "", "beta"),
-        (Origin(source="\r\n", customer="\0"), "", "\0"),
+        (Origin(source="192.0.2.3", customer="Beta"), "pbx", "acme"),
+        (Origin(source="\r\n", customer="\0"), "", ""),
     ],
 )
 def test_trunk_and_customer_are_those_of_the_script_else_of_where_it_comes_from(
