@@ -30,7 +30,7 @@ from kamailio_app.doctor.finding import Finding, State
 from kamailio_app.doctor.server import MODULES, TABLES
 from kamailio_app.doctor.site import Site
 from kamailio_app.errors import failure
-from kamailio_app.lab.pki import Hierarchy, Issued, ServiceProvider
+from kamailio_app.lab.pki import POLICY_URL, Hierarchy, Issued, ServiceProvider
 from kamailio_app.lifecycle import publication
 from kamailio_app.lifecycle.publication import Seen
 from kamailio_app.lifecycle.server import Kamailio
@@ -176,9 +176,15 @@ class Clinic:
     def lists(self, *, expires: float = NOW + 30 * DAY, next_update: float = NOW + 7 * DAY, **deviation: Any) -> None:
         """What the STI-PA publishes, and what the server keeps of it."""
         signer, roots = hierarchy().policy_signer, TrustAnchors([hierarchy().policy_root.certificate])
-        text = hierarchy().trust_list(deviation.get("roots"), deviation.get("sequence", 1), expires=expires, bring_signer=True)
+        text = hierarchy().trust_list(
+            deviation.get("roots"),
+            deviation.get("sequence", 1),
+            expires=expires,
+            bring_signer=deviation.get("bring_signer", True),
+        )
         crl = hierarchy().crl(deviation.get("revoked", ()), this_update=NOW - 1800, next_update=next_update)
         self.web.answers[LIST_URL] = Download(text.encode(), "", date=formatdate(time.time()))
+        self.web.answers[POLICY_URL] = Download(signer.chain_pem, "")
         self.web.answers[CRL_URL] = Download(crl, "", date=formatdate(time.time()))
         long_ago = min(expires, next_update, NOW) - 1
         listed = read_trust_list(text, signer.chain_pem, roots, long_ago)

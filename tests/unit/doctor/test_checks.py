@@ -434,8 +434,8 @@ def test_file_that_nobody_lets_us_see_is_no_judgement(clinic: Clinic, monkeypatc
     assert set(clinic.not_good("files").values()) == {UNSEEN}
 
 
-def test_list_of_crls_other_signer_is_read_after_the_list(clinic: Clinic) -> None:
-    """The STI-PA's root alone is in the file: who signs the CRL stands in the list, which comes at the same time."""
+def test_crl_that_comes_before_the_list_that_says_who_signs_it_is_read_again(clinic: Clinic) -> None:
+    clinic.lists(bring_signer=False)
     (clinic.directory / "state/trust_list").unlink()
     (clinic.directory / "state/crl").unlink()
     assert clinic.words("trust", "lists now").count("good: ") == 2
