@@ -96,7 +96,7 @@ def _lines(findings: Sequence[Finding]) -> Iterator[str]:
         if finding.fix:
             yield f"{indent}-> {finding.fix} [{finding.clause}]"
     counted = Counter(finding.state for finding in findings)
-    yield ", ".join(f"{counted[state]} {state}" for state in State)
+    yield ", ".join(f"{counted[state]} {state}{'s' * (state is State.WARNING and counted[state] != 1)}" for state in State)
 
 
 def _merged(findings: Sequence[Finding]) -> Iterator[Finding]:

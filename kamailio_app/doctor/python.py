@@ -52,9 +52,8 @@ print(json.dumps({"version": "%%d.%%d" %% sys.version_info[:2], "wanted": wanted
 
 def _interpreter(site: Site) -> tuple[str, str]:
     """The program, and where it is known from. Errors: NotLookedAt."""
-    version, source = _embedded(site), "the running Kamailio"
-    if not version:
-        version, source = "", "no Kamailio runs here: the system's"
+    version = _embedded(site)
+    source = "the running Kamailio" if version else "the system, as no Kamailio runs here"
     name = f"python{version}" if version else _DEFAULT
     # Not whatever comes first on PATH: Debian's own is the one that Kamailio is linked with
     program = shutil.which(name, path=os.pathsep.join(("/usr/bin", "/usr/local/bin")))

@@ -62,7 +62,7 @@ def _large_requests(site: Site) -> Iterator[Seen]:
         defined = site.server.rpc("core.ppdefines").split()
         limit = _UDP_MTU.search(text_of(site.server))
     except NotLookedAt as error:
-        yield unseen(f"{words}; how it goes is not known: {error.words}", error.fix)
+        yield unseen(f"{words}; how it goes is not known, see server: version", error.fix)
         return
     if "udp" not in protocols:
         yield good(f"{words}; it goes by {', '.join(sorted(protocols))}")

@@ -45,7 +45,7 @@ def test_edge_in_order_is_a_table_and_a_sum(clinic: Clinic) -> None:
     assert result.exit_code == 0, result.output
     assert head.split() == ["STATE", "AREA", "CHECK", "SEEN"]
     assert all(row.startswith("good  ") for row in rows)
-    assert summary == f"{len(rows)} good, 0 not looked at, 0 warning, 0 bad"
+    assert summary == f"{len(rows)} good, 0 not looked at, 0 warnings, 0 bad"
 
 
 def test_what_is_bad_is_followed_by_what_to_do(clinic: Clinic) -> None:
