@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -13,13 +15,25 @@ from kamailio_app.cli.key import passphrase, passphrase_option
 from kamailio_app.cli.known import settings_if_any
 from kamailio_app.cli.output import emit, failures, json_option, settings_option
 from kamailio_app.credentials.tnauthlist import TelephoneNumberRange, TNAuthList
+from kamailio_app.errors import failure
 from kamailio_app.grammar import one_line
+from kamailio_app.lifecycle import pairs
 from kamailio_app.lifecycle.files import write_new
 from kamailio_app.lifecycle.inspection_content import authority_in_words
-from kamailio_app.lifecycle.keys import fingerprint, read_key
-from kamailio_app.lifecycle.request import CrlPoint, certificate_request, request_pem, subject_in_words
+from kamailio_app.lifecycle.keys import new_key, read_key
+from kamailio_app.lifecycle.request import CrlPoint, Request, certificate_request, request_pem, subject_in_words
+from kamailio_app.runtime.settings import Settings
 
 _RANGE: Final = re.compile(r"([0-9]{1,15})\+([0-9]{1,15})", re.ASCII)
+
+
+class _Made(NamedTuple):
+    """`pair` is empty where the key is somewhere of its owner's choice."""
+
+    pair: str
+    key_file: Path
+    file: Path
+    request: Request
 
 
 class _Range(click.ParamType[TelephoneNumberRange]):
@@ -38,18 +52,16 @@ class _Range(click.ParamType[TelephoneNumberRange]):
 def command() -> None:
     """Certificate requests, for STI-CAs without ACME.
 
-    With ACME, `shakenctl acme order` makes them by itself.
+    With ACME, `shakenctl acme order` makes them by itself. Without: `shakenctl csr new`, which says what comes next.
     """
 
 
 @command.command()
-@click.option("--key", "key_file", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The private key.")
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Where it is written. Without it: beside the key, as NAME.csr.",
+    "--key", "key_file", type=click.Path(path_type=Path), metavar="FILE", help="A private key. Without it: a new pair."
 )
+@click.option("--name", metavar="NAME", help="The new pair's. Without it: sp, the code and the day, like sp1234-20261129.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="With --key: where. Without it: beside the key.")
 @click.option("--spc", "spcs", multiple=True, metavar="CODE", help="Service provider code. Without it: spc in the settings.")
 @click.option("--tn", "numbers", multiple=True, metavar="NUMBER", help="For a delegate: a telephone number, digits alone.")
 @click.option(
@@ -73,7 +85,8 @@ def command() -> None:
 @json_option
 def new(
     *,
-    key_file: Path,
+    key_file: Path | None,
+    name: str | None,
     out: Path | None,
     spcs: tuple[str, ...],
     numbers: tuple[str, ...],
@@ -88,59 +101,94 @@ def new(
     settings: Path,
     as_json: bool,
 ) -> None:
-    """Make the certificate request of a key.
+    """Make a certificate request, of a new key or of yours.
 
-    It is PKCS#10 and asks for the TNAuthList that a SHAKEN certificate has. Give it to your STI-CA with an SPC token, and paste
-    the certificate that comes back into a file beside the key. --spc, --tn and --range may be given several times.
+    It is PKCS#10 and asks for the TNAuthList that a SHAKEN certificate has. Give it to your STI-CA with an SPC token, and take
+    the certificate that comes back with `shakenctl acme install`. Without --key, key and request are a new pair in
+    provider_state_dir, where `shakenctl publish` finds it. --spc, --tn and --range may be given several times.
 
     \b
-    Example: shakenctl csr new --key sp1234.key --spc 1234 --organization "Example Telephone Company" --country US
+    Examples:
+      shakenctl csr new
+      shakenctl csr new --key sp1234.key --spc 1234 --organization "Example Telephone Company" --country US
     """
     if crl_issuer and not crl_url:
         raise click.UsageError("--crl-issuer goes with --crl-url.")
-    out = out or key_file.with_suffix(".csr")
+    if key_file is None and (out or passphrase_file):
+        raise click.UsageError("--out and --passphrase-file go with --key.")
+    if key_file is not None and name:
+        raise click.UsageError("--name is for a new pair, without --key.")
     with failures():
         known = settings_if_any(settings)
-        provider = known.provider if known is not None else None
-        if provider is not None and provider.spc and not (spcs or numbers or ranges):
-            spcs = (provider.spc,)
-        key = read_key(key_file, passphrase(passphrase_file))
-        request = certificate_request(
-            key,
-            organization=_either(organization, provider.name if provider else ""),
-            country=_either(country, provider.country if provider else ""),
+        if known is not None and known.provider.spc and not (spcs or numbers or ranges):
+            spcs = (known.provider.spc,)
+        make = partial(
+            certificate_request,
+            organization=_either(organization, known.provider.name if known else ""),
+            country=_either(country, known.provider.country if known else ""),
             authority=TNAuthList(spcs, ranges, numbers),
             common_name=common_name,
             serial_number=serial_number,
             crl=CrlPoint(crl_url, crl_issuer) if crl_url else None,
         )
-        write_new(out, request_pem(request))
+        if key_file is not None:
+            made = _Made(
+                "", key_file, out or key_file.with_suffix(".csr"), make(read_key(key_file, passphrase(passphrase_file)))
+            )
+            write_new(made.file, request_pem(made.request))
+        else:
+            made = _new_pair(known, name, spcs, make)
     data = {
-        "file": str(out),
-        "key": str(key_file),
-        "subject": subject_in_words(request),
+        "pair": made.pair or None,
+        "file": str(made.file),
+        "key": str(made.key_file),
+        "subject": subject_in_words(made.request),
         "tnauthlist": authority_in_words(TNAuthList(spcs, ranges, numbers)),
         "crl": {"url": crl_url, "issuer": crl_issuer} if crl_url else None,
-        "spki": fingerprint(key.public_key(), "spki"),
     }
-    emit(data, as_json, lambda: _told(data, key_file))
+    emit(data, as_json, lambda: _told(data, made))
 
 
 def _either(given: str | None, known: str) -> str:
     return known if given is None else given
 
 
-def _told(data: dict[str, Any], key_file: Path) -> Iterator[str]:
-    file, key, chain = (one_line(str(each)) for each in (data["file"], key_file, key_file.with_suffix(".pem")))
+def _new_pair(known: Settings | None, name: str | None, spcs: Sequence[str], make: Callable[..., Request]) -> _Made:
+    """Errors: those of `pairs.begin` and `make`."""
+    if known is None:
+        raise click.UsageError("Name the --key; or settings, whose provider_state_dir a new pair is put into.")
+    if name is None and not spcs:
+        raise click.UsageError("A delegate's pair has a --name.")
+    make(new_key())  # what cannot be asked for leaves no pair behind
+    state_dir = known.provider.state_dir
+    with pairs.alone(state_dir):
+        taken = {pair.name for pair in pairs.pending(state_dir)}
+        name = name or pairs.new_name(spcs[0], time.time(), taken)
+        if name in taken:
+            raise failure("key_exists", f"{name}.key in {state_dir}")
+        pair = pairs.begin(state_dir, name)
+        request = make(read_key(pair.key_file))
+        pairs.keep_request(pair, request_pem(request))
+    return _Made(pair.name, pair.key_file, pair.request_file, request)
+
+
+def _told(data: dict[str, Any], made: _Made) -> Iterator[str]:
+    file, key, chain = (one_line(str(each)) for each in (made.file, made.key_file, made.key_file.with_suffix(".pem")))
     yield f"{file}: a request for {', '.join(data['tnauthlist'])}"
     yield f"subject  {one_line(data['subject'])}"
     yield "Next:"
     yield "  1  shakenctl sti-pa token --out spc.token"
     yield "       an SPC token, which the STI-CA asks for"
     yield f"  2  give {file} and the token to your STI-CA"
-    yield f"       and paste the chain that it gives you, its own certificate first, into {chain}"
-    yield f"  3  shakenctl inspect {key} {chain}"
-    yield "       whether they belong together, and what is wrong with them"
-    yield "  4  shakenctl publish"
-    yield "       the chain to where public_cert_url says; then key and chain into certificate_dir, and reload"
+    if made.pair:
+        yield "       and paste the chain that it gives you, its own certificate first, into chain.pem"
+        yield f"  3  shakenctl acme install {made.pair} chain.pem"
+        yield "       whether it fits, and what is wrong with it"
+        yield "  4  shakenctl publish advance"
+        yield "       publishes it, and signs with it when strangers can fetch it"
+    else:
+        yield f"       and paste the chain that it gives you, its own certificate first, into {chain}"
+        yield f"  3  shakenctl inspect {key} {chain}"
+        yield "       whether they belong together, and what is wrong with them"
+        yield "  4  put the chain where public_cert_url says, then key and chain into certificate_dir, and reload"
     yield "Does your STI-CA speak ACME? Then `shakenctl acme order` does all of this."

@@ -77,8 +77,9 @@ def command(
     3 if a file is none of these, or is malformed.
 
     \b
-    Example: shakenctl inspect sp1234.key sp1234.pem
-             curl -s https://cr.example.net/sp1234.pem | shakenctl inspect --strict -
+    Examples:
+      shakenctl inspect sp1234.key sp1234.pem
+      curl -s https://cr.example.net/sp1234.pem | shakenctl inspect --strict -
     """
     with failures():
         trust = trusted(settings_if_any(settings), read_certificates(signer) if signer else ())

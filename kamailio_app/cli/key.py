@@ -47,8 +47,9 @@ def new(*, file: Path, passphrase_file: Path | None, as_json: bool) -> None:
     certificate_dir, beside its certificate NAME.pem.
 
     \b
-    Example: shakenctl key new sp1234.key
-    Next:    shakenctl csr new --key sp1234.key
+    Example, and what follows:
+      shakenctl key new sp1234.key
+      shakenctl csr new --key sp1234.key
     """
     with failures():
         words = passphrase(passphrase_file)
@@ -78,7 +79,8 @@ def fingerprint_(
     your STI-CA knows.
 
     \b
-    Example: shakenctl key fingerprint acme-account.key --form jwk
+    Example:
+      shakenctl key fingerprint acme-account.key --form jwk
     """
     with failures():
         if form is None:

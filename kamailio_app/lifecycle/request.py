@@ -18,6 +18,8 @@ from kamailio_app.credentials.tnauthlist import TNAuthList
 from kamailio_app.errors import UnsupportedCredential, failure
 from kamailio_app.grammar import URI_CHARACTERS, one_line
 
+Request = x509.CertificateSigningRequest  # for those who may not name cryptography
+
 _PEM: Final = re.compile(rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----")
 _URL: Final = re.compile(rf"https?://{URI_CHARACTERS}")
 _LONGEST: Final = 64

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +12,11 @@ from click.testing import CliRunner, Result
 
 from kamailio_app.cli.main import main
 from kamailio_app.credentials.tnauthlist import TelephoneNumberRange, TNAuthList
-from kamailio_app.lifecycle.keys import new_key, write_key
+from kamailio_app.lifecycle import pairs
+from kamailio_app.lifecycle.keys import new_key, read_key, write_key
 from kamailio_app.lifecycle.request import read_request, requested_authority, subject_in_words
+
+from ..builders import NOW
 
 SETTINGS = '[provider]\nprovider_name = "Example Telephone Company"\ncountry = "CA"\nspc = "1234"\n'
 
@@ -109,3 +113,53 @@ def test_nothing_to_ask_for_is_said(desk: Path) -> None:
 @pytest.mark.parametrize("arguments", [["--range", "12155550000"], ["--range", "a+5"], ["--crl-issuer", "CN=x"]])
 def test_command_line_that_is_none_ends_with_2(desk: Path, arguments: list[str]) -> None:
     assert run(desk, *arguments).exit_code == 2
+
+
+# --- A new pair ---------------------------------------------------------------------------------------------------
+
+
+def new_pair(desk: Path, *arguments: str) -> Result:
+    (desk / "stirshaken.toml").write_text(f'{SETTINGS}provider_state_dir = "state"\n')
+    return CliRunner().invoke(main, ["csr", "new", "--settings", str(desk / "stirshaken.toml"), *arguments])
+
+
+def test_without_a_key_it_is_a_new_pair_that_waits_for_its_certificate(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kamailio_app.cli.csr.time", SimpleNamespace(time=lambda: float(NOW)))
+    result = new_pair(desk)
+    assert result.exit_code == 0, result.output
+    (pair,) = pairs.pending(desk / "state")
+    assert (pair.name, pair.state) == ("sp1234-20231114", "requested")
+    request = read_request(pair.request_file.read_bytes())
+    assert request.public_key() == read_key(pair.key_file).public_key()
+    assert requested_authority(request) == TNAuthList(("1234",))
+    assert "shakenctl acme install sp1234-20231114 chain.pem" in result.output
+    # Another one is another pair
+    assert json.loads(new_pair(desk, "--json").output)["pair"] == "sp1234-20231114-2"
+
+
+def test_pair_has_the_name_that_is_given_once(desk: Path) -> None:
+    assert new_pair(desk, "--name", "delegate", "--tn", "12155551212").exit_code == 0
+    assert [pair.name for pair in pairs.pending(desk / "state")] == ["delegate"]
+    former = (desk / "state" / "pairs" / "delegate.key").read_bytes()
+    result = new_pair(desk, "--name", "delegate", "--tn", "12155551212")
+    assert (result.exit_code, result.stderr.partition(":")[0]) == (3, "key_exists")
+    assert (desk / "state" / "pairs" / "delegate.key").read_bytes() == former
+
+
+def test_what_cannot_be_asked_for_leaves_no_pair(desk: Path) -> None:
+    assert new_pair(desk, "--country", "USA").exit_code == 3
+    assert pairs.pending(desk / "state") == []
+    assert new_pair(desk, "--name", "../evil").exit_code == 3
+    assert not (desk / "evil.key").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--tn", "12155551212"], ["--out", "a.csr"], ["--passphrase-file", "x"], ["--name", "a", "--key", "b"]]
+)
+def test_pair_and_key_of_ones_own_exclude_each_other(desk: Path, arguments: list[str]) -> None:
+    assert new_pair(desk, *arguments).exit_code == 2
+
+
+def test_pair_needs_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kamailio_app.cli.csr.settings_if_any", lambda _path: None)
+    assert CliRunner().invoke(main, ["csr", "new", "--spc", "1234"]).exit_code == 2
