@@ -9,12 +9,14 @@ from kamailio_app.credentials.credential import validate
 from kamailio_app.doctor.finding import Check, NotLookedAt, Seen, bad, count, failed, good, unseen, warning
 from kamailio_app.doctor.site import Site
 from kamailio_app.errors import UnsupportedCredential
+from kamailio_app.lifecycle.pairs import pending
 from kamailio_app.runtime.certificate_list import certificate_list
 from kamailio_app.runtime.certificates import DAY, MARKS, days_in_words, follower
 from kamailio_app.runtime.choice import moment, provider
 from kamailio_app.sti_as import Signer
 
 AREA: Final = "pairs"
+_A_STEP: Final = 86400  # seconds: timers run once a day
 _OF_LIFETIME: Final = 3  # a certificate of seven days is renewed when a third of them is left
 _TIMELY: Final = ("certificate_expired", "certificate_not_yet_valid", "key_shared")  # findings of other checks
 
@@ -95,6 +97,24 @@ def _provider(site: Site) -> Iterator[Seen]:
         yield bad(f"{signer.name} is of {provider(signer) or 'nobody'}, not of {spc}")
 
 
+def _on_their_way(site: Site) -> Iterator[Seen]:
+    """Pairs that are not in use yet: each step of theirs takes minutes, or it has stopped."""
+    switch_after = site.settings.provider.publication.switch_after
+    for pair in pending(site.settings.provider.state_dir):
+        if pair.name in site.loaded.signers or pair.state == "installed":
+            continue
+        since = (pair.key_file if pair.state == "requested" else pair.chain_file).stat().st_mtime
+        words = f"{pair.name}: {pair.state}, {days_in_words((site.now - since) / DAY)} old"
+        if site.now - since < switch_after + _A_STEP:
+            yield good(words)
+        elif pair.state == "requested":
+            yield warning(
+                f"{words}, and no certificate came", "shakenctl acme order goes on with it; its words say what is missing."
+            )
+        else:
+            yield warning(f"{words}, and does not sign", "shakenctl publish advance")
+
+
 def _one_key_each(site: Site) -> Iterator[Seen]:
     for shared in site.choices.shared.values():
         yield bad(shared)
@@ -150,6 +170,14 @@ CHECKS: Final = (
         "Ask for a certificate with your own code, or mend [provider] spc.",
         "ATIS-1000080 6.4.1",
         _provider,
+    ),
+    Check(
+        AREA,
+        "on their way",
+        "Pairs in provider_state_dir that are not in use yet: none of them has stopped for a day.",
+        "shakenctl publish status says how far each is.",
+        "ours: a renewal that stopped is seen before the certificate ends",
+        _on_their_way,
     ),
     Check(
         AREA,

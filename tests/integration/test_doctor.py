@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from kamailio_app.doctor.checks import AREAS
 from kamailio_app.doctor.examination import examine
 from kamailio_app.doctor.finding import Finding, State
 from kamailio_app.doctor.site import Site
@@ -58,7 +59,8 @@ def test_running_edge_is_in_order(edge: EdgeSite) -> None:
 
 
 def test_everything_else_is_at_most_what_a_laboratory_is(edge: EdgeSite) -> None:
-    found = look(edge)
+    # What keeps this machine's clock is not the edge's to say
+    found = look(edge, *(area for area in AREAS if area != "clock"))
     assert [each for each in found if each.state is State.BAD] == []
     assert {each.check for each in found if each.state is State.WARNING} == {"relaxed options", "x5u", "large requests"}
     assert "it goes by UDP" in words(found, "large requests")
@@ -131,7 +133,7 @@ def test_silence_everywhere_holds_nobody_up(network: Network, tmp_path: Path) ->
         began = time.monotonic()
         ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         took = time.monotonic() - began
-    assert took < 25, took
+    assert took < 35, took
     assert (ran.returncode, ran.stderr) == (1, "")
     found = [Finding(**each) for each in json.loads(ran.stdout)["findings"]]
     assert words(found, "sign and verify").startswith("good: ")

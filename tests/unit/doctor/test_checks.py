@@ -150,6 +150,13 @@ def one_key_for_two(clinic: Clinic) -> None:
     clinic.set("signing", policy_file="policy.toml")
 
 
+def renewal_that_stopped(clinic: Clinic) -> None:
+    waiting = clinic.directory / "provider/pairs"
+    pair().write(waiting, "sp1234-2")
+    for path in waiting.iterdir():
+        os.utime(path, (NOW - 3 * DAY, NOW - 3 * DAY))
+
+
 def out_of_profile(clinic: Clinic) -> None:
     spec = ServiceProvider(common_name="Lab Telephone", not_after=NOW + 60 * DAY)
     use(clinic, hierarchy().service_provider(spec))
@@ -361,6 +368,7 @@ CASES: Final[dict[Deviation, dict[str, State]]] = {
     of_another_provider: {"pairs: service provider code": BAD},
     no_spc: {"pairs: service provider code": UNSEEN},
     one_key_for_two: {"pairs: who signs now": BAD, "pairs: one key, one provider": BAD, **NOTHING_SIGNS},
+    renewal_that_stopped: {"pairs: on their way": WARNING},
     out_of_profile: {"pairs: profile": WARNING},
     no_roots: {"trust: roots": WARNING, "pairs: profile": UNSEEN, "trust: our STI-CA": UNSEEN, **SELF_CALLS},
     roots_that_are_none: {"trust: roots": BAD, **SELF_CALLS},

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
 from .clinic import DAY, NOW, Clinic, pair
@@ -66,3 +69,25 @@ def test_pair_that_is_over_and_was_followed_is_history(clinic: Clinic) -> None:
 def test_edge_that_only_verifies_has_no_pairs(clinic: Clinic) -> None:
     clinic.set("signing", public_cert_url="", certificate_dir="none")
     assert set(clinic.not_good().values()) == {"not looked at"}
+
+
+@pytest.mark.parametrize(
+    ("days", "issued", "installed", "words"),
+    [
+        (0.1, True, False, "good: next: issued, 2 hours old -> "),
+        (3, True, False, "warning: next: issued, 3 days old, and does not sign -> shakenctl publish advance"),
+        (3, False, False, "warning: next: requested, 3 days old, and no certificate came -> shakenctl acme order"),
+        (3, True, True, ""),
+    ],
+)
+def test_pair_on_its_way_does_not_stop_for_days(clinic: Clinic, days: float, issued: bool, installed: bool, words: str) -> None:
+    waiting = clinic.directory / "provider/pairs"
+    pair().write(waiting, "next")
+    if not issued:
+        (waiting / "next.pem").unlink()
+    if installed:
+        clinic.add("next", pair())
+    for path in waiting.iterdir():
+        os.utime(path, (time.time() - days * DAY,) * 2)
+    assert clinic.words("pairs", "on their way").startswith(words)
+    assert bool(clinic.words("pairs", "on their way")) is bool(words)
