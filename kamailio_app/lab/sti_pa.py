@@ -17,21 +17,15 @@ import asyncio
 import json
 import re
 import secrets
-import socket
-import ssl
-import tempfile
 import time
 from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hmac import compare_digest
-from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from types import TracebackType
 from typing import Any, Final, NamedTuple
-from weakref import WeakSet
 
 from aiohttp import BasicAuth, web
 from cryptography import x509
@@ -41,6 +35,7 @@ from kamailio_app.credentials import tnauthlist
 from kamailio_app.credentials.tnauthlist import TNAuthList
 from kamailio_app.errors import StirError
 from kamailio_app.lab.pki import Hierarchy, Issued
+from kamailio_app.lab.tls_server import Handler, TlsServer
 
 USER: Final = "api@lab.example.net"
 PASSWORD: Final = "lab-password"
@@ -53,8 +48,6 @@ _SIGNER, _STRANGER = "sti-pa", "stranger"
 _FINGERPRINT: Final = re.compile(r"SHA256 [0-9A-F]{2}(?::[0-9A-F]{2}){31}", re.ASCII)
 _DRIP_SECONDS: Final = 0.05
 _ENDLESS_PIECE: Final = b" " * 65536
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)
@@ -144,11 +137,10 @@ class LabStiPa:
         self.token_seconds = 3600.0
         self._hierarchy = hierarchy
         self._clock = clock
-        self._context = _tls(tls)
-        self._socket = socket.create_server((host, port))
-        self._name = name
+        self._server = TlsServer(tls, host, port, name)
         self._lock = Lock()
         self._access: dict[str, tuple[str, float]] = {}  # access token -> user, end
+        self._given: list[str] = []  # refresh tokens and SPC tokens
         self._roots = [hierarchy.root.certificate]
         self._sequence = _FIRST
         self._revoked: list[x509.Certificate] = []
@@ -156,22 +148,17 @@ class LabStiPa:
         self._crl_made = 0.0
         self._faults: dict[str, tuple[str, int]] = {}  # name -> where, how many times yet (below 0: always)
         self._unknown: Issued | None = None
-        self._transports: WeakSet[asyncio.Transport] = WeakSet()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._left: asyncio.Event | None = None
-        self._ready: Future[None] = Future()
-        self._thread = Thread(target=self._run, name="lab-sti-pa", daemon=True)
 
     # --- What a test tells it ---------------------------------------------------------------------------------------
 
     @property
     def port(self) -> int:
-        return int(self._socket.getsockname()[1])
+        return self._server.port
 
     @property
     def url(self) -> str:
         """`sti_pa_url` in the settings; paths begin with a slash."""
-        return f"https://{self._name}:{self.port}"
+        return self._server.url
 
     @property
     def list_url(self) -> str:
@@ -182,6 +169,12 @@ class LabStiPa:
     def crl_url(self) -> str:
         """`crl_url` in the settings."""
         return f"{self.url}/download/v1/crl"
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Passwords, access tokens and SPC tokens: what is to be in nobody's output or log."""
+        with self._lock:
+            return frozenset((*(each.password for each in self.accounts.values()), *self._access, *self._given))
 
     def revoke(self, certificate: x509.Certificate) -> None:
         """It stands in the CRL from now on, whichever STI-CA issued it."""
@@ -227,28 +220,6 @@ class LabStiPa:
     # --- Server -----------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> LabStiPa:
-        self._thread.start()
-        self._ready.result()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert self._loop is not None
-        assert self._left is not None
-        self._loop.call_soon_threadsafe(self._left.set)
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        except BaseException as error:
-            if self._ready.done():
-                raise
-            self._ready.set_exception(error)
-
-    async def _serve(self) -> None:
-        self._loop, self._left = asyncio.get_running_loop(), asyncio.Event()
-        # A client that breaks off, or refuses our certificate, is what tests are about: nothing to print
-        self._loop.set_exception_handler(lambda _loop, _context: None)
         application = web.Application(middlewares=[self._middleware])
         for tail in ("", "/"):
             application.router.add_post(f"/api/v1/auth/login{tail}", self._login)
@@ -257,22 +228,15 @@ class LabStiPa:
         application.router.add_get("/download/v1/crl", self._crl)
         application.router.add_get("/download/v1/certificate/{name}.crt", self._certificate)
         application.router.add_post("/at/account/{user}/token", self._authority_token)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
-        await runner.setup()
-        await web.SockSite(runner, self._socket, ssl_context=self._context).start()
-        self._ready.set_result(None)
-        await self._left.wait()
-        await runner.cleanup()
-        # TLS's farewell would wait for the peer's
-        for transport in list(self._transports):
-            transport.abort()
-        await asyncio.sleep(0)
+        self._server.start(application)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._server.stop()
 
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.asked.append(f"{request.method} {request.path}")
-        if request.transport is not None:
-            self._transports.add(request.transport)
         for name, instead in _INSTEAD.items():
             if self._faulty(name, request.path):
                 return await instead(self, request)
@@ -280,11 +244,6 @@ class LabStiPa:
             return await handler(request)
         except _Refused as refusal:
             return web.json_response(refusal.members, status=refusal.status)
-
-    async def _wait(self) -> None:
-        """Until the server ends."""
-        assert self._left is not None
-        await self._left.wait()
 
     # --- Login ------------------------------------------------------------------------------------------------------
 
@@ -296,14 +255,15 @@ class LabStiPa:
                 raise _Refused(400, "1001", "userId and password are needed")
         if self._faulty("login-refused") or not self._knows(user, password):
             raise _Refused(401, "1002", f"Unknown user or wrong password{self._echo(password)}")
-        access = secrets.token_urlsafe(32)
+        access, refresh = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         with self._lock:
             self._access[access] = user, self._clock() + self.access_seconds
+            self._given.append(refresh)
         answer: dict[str, object] = {
             "status": "success",
             "message": "Logged in successfully",
             "accessToken": access,
-            "refreshToken": secrets.token_urlsafe(32),
+            "refreshToken": refresh,
         }
         for name, change in _LOGIN_FAULTS.items():
             if self._faulty(name):
@@ -386,6 +346,8 @@ class LabStiPa:
             x5u=x5u,
             signer=order.signer,
         )
+        with self._lock:
+            self._given.append(token)
         return "no-jws" if self._faulty("token-malformed") else token
 
     # --- List, CRL, certificates ------------------------------------------------------------------------------------
@@ -510,7 +472,7 @@ async def _break_off(_pa: LabStiPa, request: web.Request) -> web.StreamResponse:
 
 
 async def _say_nothing(pa: LabStiPa, _request: web.Request) -> web.StreamResponse:
-    await pa._wait()
+    await pa._server.end()
     return web.Response(status=503)
 
 
@@ -527,7 +489,7 @@ async def _passes(pa: LabStiPa, seconds: float) -> bool:
     """True if the server ends before."""
     try:
         async with asyncio.timeout(seconds):
-            await pa._wait()
+            await pa._server.end()
     except TimeoutError:
         return False
     return True
@@ -537,7 +499,7 @@ async def _have_no_end(pa: LabStiPa, request: web.Request) -> web.StreamResponse
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
     with suppress(OSError):
-        while pa._left is not None and not pa._left.is_set():
+        while not pa._server.ends:
             await response.write(_ENDLESS_PIECE)
     return response
 
@@ -581,11 +543,3 @@ def _authority(tkvalue: str) -> TNAuthList:
         return tnauthlist.decode(decode(tkvalue + "=" * (-len(tkvalue) % 4)))
     except (ValueError, StirError) as error:
         raise _Refused(400, "2002", "tkvalue holds no TNAuthList") from error
-
-
-def _tls(identity: Issued) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as directory:
-        identity.write(Path(directory), "web")
-        context.load_cert_chain(Path(directory) / "web.pem", Path(directory) / "web.key")
-    return context

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -24,6 +25,7 @@ from kamailio_app.grammar import one_line
 
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 30.0
+_OURSELVES: Final = ("localhost", "127.0.0.1", "::1")
 _PIECE: Final = 65536
 _CAUSES: Final = 16  # an exception has no more others behind it
 
@@ -50,6 +52,8 @@ class _Session(requests.Session):
     def request(self, *arguments: Any, **options: Any) -> requests.Response:
         options["verify"] = self._roots
         options["allow_redirects"] = False
+        if urlsplit(str(arguments[1] if len(arguments) > 1 else options.get("url"))).hostname in _OURSELVES:
+            options["proxies"] = {"https": None}  # a proxy would ask itself
         if options.get("timeout") is None:
             options["timeout"] = (CONNECT_SECONDS, READ_SECONDS)
         return super().request(*arguments, **options)
