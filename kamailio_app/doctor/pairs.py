@@ -108,9 +108,7 @@ def _on_their_way(site: Site) -> Iterator[Seen]:
         if site.now - since < switch_after + _A_STEP:
             yield good(words)
         elif pair.state == "requested":
-            yield warning(
-                f"{words}, and no certificate came", "shakenctl acme order goes on with it; its words say what is missing."
-            )
+            yield warning(f"{words}, and no certificate came", f"shakenctl acme order --name {pair.name}")
         else:
             yield warning(f"{words}, and does not sign", "shakenctl publish advance")
 
