@@ -3,6 +3,8 @@
 # make test      lint, types, unit, conformance, property and integration tests, and the SIPp suite
 # make sipp      scenarios by SIPp against both edges; SCENARIO=verify-* TARGET=kamailio-exec narrow it down
 # make matrix    both edges and Kamailio's secsipid module in one table: tests/sipp/MATRIX.md
+# make walk      from an empty directory to a verified call, through a laboratory's STI-PA and STI-CA
+# make captures  what that shows: cfg/WALK.md
 # make documents cfg/stirshaken.toml and the table of failures, written from the code
 # make bench     CPU per INVITE on the real Kamailio, against its own secsipid module
 # make bench-stall  what calls that wait for a silent repository cost the others; STALL_OPTIONS=--quick
@@ -19,7 +21,7 @@ EDGE := kamailio kamailio-python3-modules python3-venv
 TOOLS := $(EDGE) kamailio-tls-modules kamailio-extra-modules kamailio-utils-modules kamailio-json-modules \
          kamailio-secsipid-modules secsipidx sip-tester postgresql libfaketime tshark
 
-.PHONY: install demo test sipp matrix documents bench bench-inventory bench-trace bench-stall load soak cold-cache fuzz lint unit integration container-test docker-test tools debian clean
+.PHONY: install demo test sipp matrix walk captures documents bench bench-inventory bench-trace bench-stall load soak cold-cache fuzz lint unit integration container-test docker-test tools debian clean
 
 install: PACKAGES := $(EDGE)
 install: debian .venv/.edge
@@ -38,6 +40,12 @@ sipp: tools
 matrix: tools
 	-@$(PYTHON) -m tests.sipp --target kamailio-exec kamailio-edge secsipid --out build/matrix
 	cp build/matrix/matrix.md tests/sipp/MATRIX.md
+
+walk: tools
+	@$(PYTHON) -m kamailio_app.cli.main lab walk
+
+captures: tools
+	@$(PYTHON) -m tests.captures
 
 documents: tools
 	$(PYTHON) -m tests.documents

@@ -1,0 +1,67 @@
+"""`make captures`: walks the whole way to a certificate in the laboratory and writes what the terminal showed: cfg/WALK.md.
+
+What differs from run to run is written as it would be elsewhere: directories, ports, keys, times.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from kamailio_app.lab.walk import Step, Walk, walk_in
+
+PAGE: Final = Path(__file__).resolve().parents[1] / "cfg/WALK.md"
+_HEAD: Final = """# From nothing to a verified call, as a terminal shows it
+
+The whole way in the laboratory: an STI-PA, an STI-CA and a certificate repository on this machine, a provider who has an
+account at each, and two edges. `shakenctl lab walk` goes it again, in less than a minute; `make captures` writes this page. What
+each step is for, and what it takes outside of a laboratory: [ONBOARDING.md](ONBOARDING.md).
+"""
+
+
+def page(walk: Walk, directory: Path) -> str:
+    """The page of a walk in `directory`."""
+    return "\n".join([_HEAD, *(line for step in walk.steps for line in _section(step, directory))])
+
+
+def _section(step: Step, directory: Path) -> Iterator[str]:
+    yield f"## {step.title}\n"
+    yield "```console"
+    yield f"$ {_elsewhere(step.command, directory)}"
+    if step.output.strip():
+        yield _elsewhere(step.output.rstrip("\n"), directory)
+    yield "```\n"
+
+
+# What is this machine's own, and what stands for it
+_OWN: Final = (
+    (re.compile(r"\b127\.77\.\d+\.(\d)\b"), r"192.0.2.\1"),
+    (re.compile(r"https://localhost:\d+/acme"), "https://stica.example.net/acme"),
+    (re.compile(r"https://localhost:\d+/(?=[\w{}.-]+\.pem)"), "https://cr.example.net/"),
+    (re.compile(r"https://localhost:\d+"), "https://sti-pa.example.net"),
+)
+
+
+def _elsewhere(text: str, directory: Path) -> str:
+    text = text.replace(str(directory), "/var/lib/lab")
+    for own, instead in _OWN:
+        text = own.sub(instead, text)
+    return "\n".join(line.rstrip() for line in text.split("\n"))
+
+
+def main() -> int:
+    """The exit status: 1 if a step was not as it should be, and then the page stays as it was."""
+    with tempfile.TemporaryDirectory(prefix="shakenctl-walk-") as made:
+        directory = Path(made).resolve()
+        walk = walk_in(directory, print)
+        if walk.good:
+            PAGE.write_text(page(walk, directory), "utf-8")
+    return 0 if walk.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
