@@ -19,7 +19,7 @@ from kamailio_app.runtime.choice import moment
 AREA: Final = "server"
 _SECONDS: Final = 10.0
 _FIRST, _BEFORE = (5, 6), (7,)
-_HANGS: Final = ((6, 0, 0), (6, 0, 1))  # app_python3 stands still: thread state kept in the wrong place, mended in 6.0.2
+_HANGS: Final = ((6, 0, 0),)  # app_python3 stands still: thread state kept in the wrong place, mended in 6.0.1
 MODULES: Final = frozenset({"app_python3", "tm", "tmx", "sl", "pv", "textops", "siputils", "htable", "async", "rtimer"})
 TABLES: Final = ("stirshaken", *(f"stirshaken_{name}" for name in ("credentials", "fetched", "parked", "seen")))
 _WORKER: Final = re.compile(r"(?:udp|tcp|sctp) receiver", re.IGNORECASE)
@@ -46,7 +46,7 @@ def _version(site: Site) -> Iterator[Seen]:
     if not _FIRST <= numbers < _BEFORE:
         yield bad(f"Kamailio {site.version} is not supported", "Use Kamailio 5.6 to 6.x.")
     elif numbers in _HANGS:
-        yield bad(f"Kamailio {site.version}: calls hang in app_python3", "Upgrade to 6.0.2 or later.")
+        yield bad(f"Kamailio {site.version}: calls hang in app_python3", "Upgrade to 6.0.1 or later.")
     else:
         yield good(f"Kamailio {site.version}")
 
