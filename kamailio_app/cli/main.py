@@ -10,6 +10,7 @@ import click
 from kamailio_app import __version__
 
 COMMANDS: Final = (
+    "acme",
     "certificates",
     "completion",
     "csr",
@@ -22,6 +23,7 @@ COMMANDS: Final = (
     "onboard",
     "policy",
     "publish",
+    "renew",
     "sti-pa",
     "trace",
 )

@@ -14,20 +14,15 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-import socket
 import ssl
-import tempfile
 import time
 from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple
-from weakref import WeakSet
 
 import aiohttp
 from aiohttp import web
@@ -46,6 +41,7 @@ from kamailio_app.errors import StirError
 from kamailio_app.lab.pki import Hierarchy, Issued
 from kamailio_app.lab.sti_ca_jws import Refused, Signed, check_binding, check_key_change, public_key, read_jws, thumbprint
 from kamailio_app.lab.sti_ca_token import TokenRefused, check_token, read_token
+from kamailio_app.lab.tls_server import TlsServer
 from kamailio_app.lifecycle.acme_profiles import LOCATION_HEADER, PROFILES, Profile
 
 KEY_ID: Final = "lab-kid-1"
@@ -225,26 +221,19 @@ class LabStiCa:
         self._policy = TrustAnchors([policy_anchors])
         self._publish = publish
         self._clock = clock
-        self._context = _tls(tls)
+        self._server = TlsServer(tls, host, port, name)
         self._trusting = ssl.create_default_context(cadata=hierarchy.root.pem.decode())
-        self._socket = socket.create_server((host, port))
-        self._name = name
         self._lock = Lock()
         self._faults: dict[str, int] = {}
         self._authorizations: dict[int, Authorization] = {}
         self._nonces: dict[str, None] = {}
         self._stranger: Hierarchy | None = None
-        self._transports: WeakSet[asyncio.Transport] = WeakSet()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._left: asyncio.Event | None = None
-        self._ready: Future[None] = Future()
-        self._thread = Thread(target=self._run, name="lab-sti-ca", daemon=True)
 
     # --- What a test tells it ---------------------------------------------------------------------------------------
 
     @property
     def port(self) -> int:
-        return int(self._socket.getsockname()[1])
+        return self._server.port
 
     @property
     def url(self) -> str:
@@ -272,43 +261,16 @@ class LabStiCa:
     # --- Server -----------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> LabStiCa:
-        self._thread.start()
-        self._ready.result()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert self._loop is not None
-        assert self._left is not None
-        self._loop.call_soon_threadsafe(self._left.set)
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        except BaseException as error:
-            if self._ready.done():
-                raise
-            self._ready.set_exception(error)
-
-    async def _serve(self) -> None:
-        self._loop, self._left = asyncio.get_running_loop(), asyncio.Event()
-        # A client that breaks off, or refuses our certificate, is what tests are about: nothing to print
-        self._loop.set_exception_handler(lambda _loop, _context: None)
         application = web.Application(middlewares=[self._middleware], client_max_size=_MAX_BODY)
         application.router.add_get("/acme/directory", self._directory)
         application.router.add_get("/acme/new-nonce", self._new_nonce)  # and HEAD
         for path, action in self._actions.items():
             application.router.add_post(f"/acme/{path}", self._signed(action))
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
-        await runner.setup()
-        await web.SockSite(runner, self._socket, ssl_context=self._context).start()
-        self._ready.set_result(None)
-        await self._left.wait()
-        await runner.cleanup()
-        # TLS's farewell would wait for the peer's
-        for transport in list(self._transports):
-            transport.abort()
-        await asyncio.sleep(0)
+        self._server.start(application)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._server.stop()
 
     @property
     def _actions(self) -> dict[str, Callable[[_Asked], Awaitable[web.Response]]]:
@@ -329,8 +291,6 @@ class LabStiCa:
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.asked.append(f"{request.method} {request.path}")
-        if request.transport is not None:
-            self._transports.add(request.transport)
         for name, instead in _INSTEAD.items():
             if (request.method == "POST" or name not in _OF_POSTS) and self._faulty(name):
                 return await instead(self, request)
@@ -345,7 +305,7 @@ class LabStiCa:
         return response
 
     def _url(self, *path: object) -> str:
-        return "/".join((f"https://{self._name}:{self.port}/acme", *map(str, path)))
+        return "/".join((self._server.url, "acme", *map(str, path)))
 
     def _nonce(self) -> str:
         nonce = secrets.token_urlsafe(16)
@@ -384,7 +344,7 @@ class LabStiCa:
             raise Refused("malformed", "the media type has to be application/jose+json", 415)
         signed = read_jws(await request.read())
         header = signed.header
-        if header.get("url") != f"https://{self._name}:{self.port}{request.path}":
+        if header.get("url") != f"{self._server.url}{request.path}":
             raise Refused("unauthorized", "url is not the one that was asked", 401)
         if ("jwk" in header) == ("kid" in header):
             raise Refused("malformed", "there has to be either jwk or kid")
@@ -499,8 +459,8 @@ class LabStiCa:
     def _der(self, identifier: str) -> bytes:
         """Errors: `malformed`, `rejectedIdentifier`."""
         try:
-            der = urlsafe_b64decode(identifier + "=" * (-len(identifier) % 4))
-            der = der if self.profile.identifier == "base64url" else b64decode(identifier, validate=True)
+            text = identifier.replace("-", "+").replace("_", "/").rstrip("=")
+            der = b64decode(text + "=" * (-len(text) % 4), validate=True)
             if self.profile.write_identifier(der) != identifier:
                 raise Refused("malformed", f"the identifier has to be {self.profile.identifier}")
             authority = tnauthlist.decode(der)
@@ -522,7 +482,7 @@ class LabStiCa:
             raise Refused("malformed", "no such order", 404)
         if order.status == "processing":
             order.waits -= 1
-            if not order.waits:
+            if not order.waits or (order.waits < 0 and not self._faulty("never")):
                 order.status = "valid"
         return self._order_answer(order, 200)
 
@@ -669,8 +629,7 @@ class LabStiCa:
         order.certificate = len(self.certificates) + 1
         self.certificates[order.certificate] = issued
         name = f"{issued.certificate.serial_number:x}"
-        assert self._loop is not None
-        order.x5u = issued.x5u = await self._loop.run_in_executor(None, self._publish, name, issued.chains[-1])
+        order.x5u = issued.x5u = await asyncio.to_thread(self._publish, name, issued.chains[-1])
         order.status = "valid"
         if self._faulty("slow") or self._faulty("never"):
             order.status, order.waits = "processing", -1 if self._faulty("never") else _POLLS
@@ -772,8 +731,7 @@ class LabStiCa:
                     raise Refused("alreadyRevoked", "it was revoked before")
                 held.revoked = True
                 if self.revoked is not None:
-                    assert self._loop is not None
-                    await self._loop.run_in_executor(None, self.revoked, held.certificate)
+                    await asyncio.to_thread(self.revoked, held.certificate)
                 return web.Response()
         raise Refused("malformed", "no such certificate", 404)
 
@@ -834,7 +792,7 @@ async def _have_no_end(ca: LabStiCa, request: web.Request) -> web.StreamResponse
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
     with suppress(OSError):
-        while ca._left is not None and not ca._left.is_set():
+        while not ca._server.ends:
             await response.write(_ENDLESS_PIECE)
     return response
 
@@ -880,11 +838,3 @@ def _links(response: web.StreamResponse, index: str) -> str:
 def _moment(seconds: float) -> str:
     """RFC 3339."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def _tls(identity: Issued) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as directory:
-        identity.write(Path(directory), "web")
-        context.load_cert_chain(Path(directory) / "web.pem", Path(directory) / "web.key")
-    return context

@@ -47,7 +47,7 @@ class Record:
     """What is remembered of a pair. Times in seconds since 1970.
 
     `directory` and `order`: the STI-CA's URLs; `x5u`: where the STI-CA publishes the chain, if it told that; `trouble`: how the
-    last of `failures` attempts ended; `not_before`: the next is not made earlier.
+    last of `failures` attempts ended; `not_before`: the next is not made earlier; `by_hand`: a person gets the certificate.
     """
 
     state: str = ""
@@ -59,6 +59,7 @@ class Record:
     trouble: str = ""
     failures: int = 0
     not_before: int = 0
+    by_hand: bool = False
 
 
 def new_name(spc: str, now: float, taken: Container[str]) -> str:
@@ -88,15 +89,23 @@ def find(state_dir: Path, name: str) -> Pending:
     return pair
 
 
-def begin(state_dir: Path, name: str) -> Pending:
-    """The pair of this name, with a key that is made if there is none yet.
-
-    Errors: `pair_unknown` (no such name can be), `file_unwritable`, `key_exists` (another was faster).
+def place(state_dir: Path, name: str) -> Pending:
+    """Where a pair of this name is or would be, its directory made. Errors: `pair_unknown` (no such name can be),
+    `file_unwritable`.
     """
     if not _NAME.fullmatch(name):
         raise failure("pair_unknown", one_line(name, 100))
     pair = _pair(state_dir, name)
     _make_directory(pair.key_file.parent)
+    return pair
+
+
+def begin(state_dir: Path, name: str) -> Pending:
+    """The pair of this name, with a key that is made if there is none yet.
+
+    Errors: those of `place`, `key_exists` (another was faster).
+    """
+    pair = place(state_dir, name)
     if not pair.key_file.exists():
         write_key(pair.key_file, new_key())
     return pair
