@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import combinations
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kamailio_app.policy.attestation import Customer, Trunk
 from kamailio_app.policy.masks import NO_ATTESTATION, NO_NUMBER
@@ -60,33 +60,64 @@ def _unclear_providers(policy: Policy) -> Iterator[str]:
                 yield f"{who}: certificate {certificate} is of spc {spc}, but {other} says {known}"
 
 
+class _Naming(NamedTuple):
+    """Who names a certificate, and for whose calls: these customers', and `others`, or nobody else's."""
+
+    who: str
+    certificate: str
+    spc: str
+    customers: list[Customer]
+    others: bool
+
+
 def _others_certificates(policy: Policy) -> Iterator[str]:
-    """A rule that names a certificate, and customers who have another provider's. Those that it does not name keep theirs."""
-    for rule in policy.rules:
+    """Who names a certificate for calls that are another provider's. Customers that are not named keep their own."""
+    for naming in _namings(policy):
+        foreign = [customer for customer in naming.customers if not _same_provider(naming, customer)]
+        for customer in foreign:
+            yield (
+                f"{naming.who} signs calls of [customer.{customer.name}] with another provider's certificate than his own; "
+                f"a call is signed in its own provider's name (FCC 24-120)"
+            )
+        owners = [customer for customer in policy.customers.values() if _is_his(naming, customer)]
+        if owners and not foreign and (naming.others or not all(_is_his(naming, one) for one in naming.customers)):
+            yield (
+                f"{naming.who} signs with the certificate of [customer.{owners[0].name}], and not his calls alone: it has to "
+                f"ask for him, or for trunks of his; a call is signed in its own provider's name (FCC 24-120)"
+            )
+
+
+def _namings(policy: Policy) -> Iterator[_Naming]:
+    for rule in policy.rules[:-1]:
         if rule.says & {"certificate", "spc"}:
-            for customer in _customers(rule, policy):
-                if not _same_provider(rule, customer):
-                    yield (
-                        f"rule {rule.name} signs calls of [customer.{customer.name}] with another provider's certificate "
-                        f"than his own; a call is signed in its own provider's name (FCC 24-120)"
-                    )
+            yield _Naming(f"rule {rule.name}", rule.decision.certificate, rule.decision.spc, *_meant(rule, policy))
+    default = policy.rules[-1].decision
+    if default.certificate or default.spc:
+        yield _Naming("[defaults]", default.certificate, default.spc, [], others=True)
 
 
-def _customers(rule: Rule, policy: Policy) -> list[Customer]:
-    """The customers that the rule means: those it names, else those of the trunks that it names."""
+def _meant(rule: Rule, policy: Policy) -> tuple[list[Customer], bool]:
+    """The customers that the rule means: those it names, else those of the trunks that it names. Does it mean others too?"""
     if "customer" in rule.conditions:
-        return [customer for name in rule.conditions["customer"] for customer in _named(name, policy.customers)]
-    trunks: list[Trunk] = [trunk for name in rule.conditions.get("trunk", ()) for trunk in _named(name, policy.trunks)]
-    return [policy.customers[trunk.customer] for trunk in trunks if trunk.customer in policy.customers]
+        return [customer for name in rule.conditions["customer"] for customer in _named(name, policy.customers)], False
+    names = rule.conditions.get("trunk", ())
+    trunks: list[Trunk] = [trunk for name in names for trunk in _named(name, policy.trunks)]
+    found = [policy.customers[trunk.customer] for trunk in trunks if trunk.customer in policy.customers]
+    # A beginning also fits trunks that have no section
+    return found, not trunks or len(found) < len(trunks) or any(name[-1:] == "*" for name in names)
 
 
-def _same_provider(rule: Rule, customer: Customer) -> bool:
-    ours = rule.decision
+def _same_provider(ours: _Naming, customer: Customer) -> bool:
     if not (customer.certificate or customer.spc):
         return True
     if ours.spc and customer.spc:
         return ours.spc == customer.spc
     return ours.certificate != "" and ours.certificate == customer.certificate
+
+
+def _is_his(ours: _Naming, customer: Customer) -> bool:
+    """Is it the customer's own that is named?"""
+    return bool((ours.spc and ours.spc == customer.spc) or (ours.certificate and ours.certificate == customer.certificate))
 
 
 # --- Trunks -----------------------------------------------------------------------------------------------------

@@ -151,6 +151,7 @@ def test_each_customer_is_signed_for_by_his_own_provider(network: Network, tmp_p
         [[rule]]
         name = "by-name"
         caller = "{STRANGE[1:]}"
+        customer = "gamma"
         certificate = "{name}"
         spc = "9012"
         [[rule]]
@@ -166,7 +167,7 @@ def test_each_customer_is_signed_for_by_his_own_provider(network: Network, tmp_p
             ("", OWN, "1234", "first"),
             ("beta", OWN, "5678", "second"),
             ("gamma", OWN, "9012", "third"),
-            ("", STRANGE, "9012", "third"),
+            ("gamma", STRANGE, "9012", "third"),
             ("beta", KNOWN, "5678", "second"),
         ):
             call = line.call(caller=caller, extra=lines(f"X-Customer: {customer}") if customer else "")

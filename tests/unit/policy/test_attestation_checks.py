@@ -89,12 +89,38 @@ def test_rule_that_signs_in_the_right_name(right: Rule) -> None:
     assert found(right, customers=THREE, trunks=(Trunk("t", "acme"), Trunk("u"))) == []
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        rule("r", spc="5678"),
+        rule("r", "acme-1"),
+        rule("r", spc="5678", customer="ours"),
+        rule("r", spc="5678", customer=("beta", "ours")),
+        rule("r", spc="5678", trunk="u"),
+        rule("r", "acme-1", trunk=("t", "u")),
+        rule("r", "acme-1", trunk="t*"),  # also trunks that only the script knows
+        rule("r", "acme-1", caller="1*"),
+    ],
+)
+def test_rule_that_signs_others_calls_in_a_customers_name(wrong: Rule) -> None:
+    (reason,) = found(wrong, customers=THREE, trunks=(Trunk("t", "acme"), Trunk("u")))
+    whose = "acme" if wrong.decision.certificate else "beta"
+    assert reason.startswith(f"rule r signs with the certificate of [customer.{whose}], and not his calls alone")
+
+
+def test_defaults_that_sign_others_calls_in_a_customers_name() -> None:
+    for certificate, spc, whose in (("acme-1", "", "acme"), ("", "1234", "acme"), ("", "5678", "beta")):
+        default = Rule(Decision("default", certificate=certificate, spc=spc))
+        (reason,) = problems(Policy(customers=THREE, default=default))
+        assert reason.startswith(f"[defaults] signs with the certificate of [customer.{whose}], and not his calls alone")
+    assert list(problems(Policy(customers=THREE, default=Rule(Decision("default", spc="9012"))))) == []
+
+
 def test_certificate_is_of_one_provider() -> None:
     two = (Customer("a", "x", "1234"), Customer("b", "x", "5678"))
     assert found(customers=two) == ["[customer.b]: certificate x is of spc 5678, but [customer.a] says 1234"]
-    assert found(rule("r", "acme-1", "5678"), customers=(ACME,)) == [
-        "rule r: certificate acme-1 is of spc 5678, but [customer.acme] says 1234"
-    ]
+    first, *_ = found(rule("r", "acme-1", "5678"), customers=(ACME,))
+    assert first == "rule r: certificate acme-1 is of spc 5678, but [customer.acme] says 1234"
     assert found(customers=(Customer("a", "x", "1234"), Customer("b", "x", "1234"), Customer("c", "x"))) == []
 
 

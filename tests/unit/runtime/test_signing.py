@@ -471,6 +471,7 @@ spc = "1234"
 [[rule]]
 name = "by-name"
 port = 1
+customer = "beta"
 certificate = "theirs"
 spc = "5678"
 
@@ -495,12 +496,13 @@ def test_pair_is_that_of_the_customer_the_rule_or_all(tmp_path: Path) -> None:
     assert site.pair(Origin(customer="acme")) == "sp1234"
     assert site.pair(Origin(customer="beta")) == "theirs"
     assert site.pair(Origin(customer="gamma")) == "third"
-    assert site.pair(Origin(port=1)) == "theirs"
+    assert site.pair(Origin(port=1)) == "sp1234"
+    assert site.pair(Origin(customer="beta", port=1)) == "theirs"
     for port in (2, 3):
         with refused("certificate_none"):
             site.pair(Origin(port=port))
     site.provider("newer", spc="5678", not_before=NOW - 60)
-    assert (site.pair(Origin(customer="beta")), site.pair(Origin(port=1))) == ("newer", "theirs")
+    assert (site.pair(Origin(customer="beta")), site.pair(Origin(customer="beta", port=1))) == ("newer", "theirs")
 
 
 def test_one_key_for_two_providers_signs_for_neither(tmp_path: Path) -> None:
