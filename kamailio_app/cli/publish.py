@@ -15,7 +15,7 @@ from kamailio_app.errors import failure
 from kamailio_app.grammar import one_line
 from kamailio_app.lifecycle import installation, pairs
 from kamailio_app.lifecycle.pairs import Pending
-from kamailio_app.lifecycle.publication import Seen, check
+from kamailio_app.lifecycle.publication import Finding, Seen, check
 from kamailio_app.lifecycle.rotation import Rotation, Standing, Step
 from kamailio_app.lifecycle.server import DEFAULT_CONTROL, Kamailio
 from kamailio_app.runtime import settings as settings_file
@@ -205,9 +205,8 @@ def retire(*, name: str | None, yes: bool, control: str, settings: Path, as_json
                 raise failure("pair_unknown", one_line(name))
             steps = rotation.retire((name,) if name else ())
             if name and not steps:
-                raise failure(
-                    "rotation_refused", f"{one_line(name)} signs, or is the youngest of its provider, or does not sign yet"
-                )
+                words = "it signs, is the youngest of its provider, waits for its time, or is not in certificate_dir"
+                steps = [Step(name, "retire", "failed", 0, words)]
     _tell(steps, as_json, fine=not name or steps[-1].state == "done")
 
 
@@ -288,12 +287,14 @@ def _seen_as_text(found: Iterable[tuple[_Target, Seen]]) -> Iterator[str]:
     for target, seen in found:
         yield f"{target.name or 'URL'}: {one_line(seen.url)}"
         yield from table(
-            ("", "CHECK", "SEEN", "SOURCE"),
-            (
-                (_MARKS[finding.grade], finding.check, finding.words, "" if finding.grade == "good" else finding.clause)
-                for finding in seen.findings
-            ),
+            ("", "CHECK", "SEEN"),
+            ((_MARKS[finding.grade], finding.check, f"{finding.words}{_source(finding)}") for finding in seen.findings),
         )
+
+
+def _source(finding: Finding) -> str:
+    """Whoever has to mend something is told who says so."""
+    return "" if finding.grade == "good" else f" [{finding.clause}]"
 
 
 def _standing_as_data(row: Standing) -> dict[str, Any]:

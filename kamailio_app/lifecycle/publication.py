@@ -27,6 +27,7 @@ from yarl import URL
 
 from kamailio_app.credentials.certificate import MALFORMED, is_ca, parse_chain
 from kamailio_app.credentials.credential import Credential, TrustAnchors, validate
+from kamailio_app.credentials.crl import Revocations, check_revocation
 from kamailio_app.credentials.lifetime import LifetimeRules, lifetime
 from kamailio_app.credentials.x5u import DEFAULT_RULES, X5uRules, check_x5u
 from kamailio_app.errors import StirError, failure
@@ -89,14 +90,15 @@ def look(
     anchors: TrustAnchors,
     now: float,
     fetch: FetchRules = STRANGER,
+    revocations: Revocations | None = None,
 ) -> Seen:
     """Fetch the chain as strangers do and check everything about it. Takes seconds at most; `now` in seconds since 1970.
 
     `expected_chain`: what should stand there; None: any good chain. `fetch`: what the operator's own network lets pass in
-    addresses and ports (the settings' [x5u]) is a warning. What is wrong is a finding, never an exception; but the roots of
-    publication_tls_ca_file have to be there. Errors: `tls_roots_unreadable`.
+    addresses and ports (the settings' [x5u]) is a warning. `revocations`: the STI-PA's CRL, if it is at hand. What is wrong is
+    a finding, never an exception. Errors: `tls_roots_unreadable` (publication_tls_ca_file).
     """
-    view = _View(url, expected_chain, rules, anchors, now, fetch)
+    view = _View(url, expected_chain, rules, anchors, now, fetch, revocations)
     try:
         check_x5u(url, X5uRules(frozenset({view.port})))
     except StirError as error:
@@ -120,8 +122,16 @@ def check(settings: Settings, url: str, expected_chain: bytes | None, *, now: fl
     fetch = replace(
         STRANGER, x5u=own.x5u, private_addresses=own.private_addresses, permit=own.permit, dns_servers=own.dns_servers
     )
-    anchors = trusted(settings).sti_cas
-    return look(url, expected_chain, rules=settings.provider.publication, anchors=anchors, now=now, fetch=fetch)
+    known = trusted(settings)
+    return look(
+        url,
+        expected_chain,
+        rules=settings.provider.publication,
+        anchors=known.sti_cas,
+        now=now,
+        fetch=fetch,
+        revocations=known.revocations,
+    )
 
 
 # --- Visits ---------------------------------------------------------------------------------------------------------
@@ -145,6 +155,7 @@ class _View:
     anchors: TrustAnchors
     now: float
     fetch: FetchRules
+    revocations: Revocations | None = None
     refusal: str = ""
     addresses: list[str] = field(default_factory=list)
     answer: _Answer | None = None
@@ -435,7 +446,9 @@ def _validated(view: _View) -> Credential | StirError | None:
     if view.chain is None or not len(view.anchors):
         return None
     try:
-        return validate(view.chain, view.anchors, view.now)
+        found = validate(view.chain, view.anchors, view.now)
+        check_revocation(found, view.revocations, view.now, hard=False)
+        return found
     except StirError as error:
         return error
 

@@ -25,6 +25,7 @@ from kamailio_app.lab.pki import ServiceProvider
 from kamailio_app.lifecycle.publication import STRANGER, Seen, look
 from kamailio_app.runtime.provider import PublicationRules
 from tests.integration.conftest import Site
+from tests.integration.test_documentation import blocks, installed_here, site_with, stock_with
 from tests.integration.traffic import until
 
 NAME = "localhost"  # what c-ares and everybody finds without a name server
@@ -52,6 +53,15 @@ class Place:
     def publish(self, name: str, octets: bytes) -> None:
         (self.directory / f"{name}.pem").write_bytes(octets)
 
+    def tls_cfg(self) -> Path:
+        """A file for Kamailio's tls module."""
+        path = self.web.with_suffix(".cfg")
+        path.write_text(
+            f"[server:default]\nmethod = TLSv1.2+\nverify_certificate = no\nrequire_certificate = no\n"
+            f"private_key = {self.web}.key\ncertificate = {self.web}.pem\n"
+        )
+        return path
+
     def url(self, path: str = "/{name}.pem") -> str:
         return f"https://{NAME}:{self.port}{path}"
 
@@ -78,15 +88,10 @@ def place(network: Network, tmp_path: Path) -> Place:
 @pytest.fixture
 def site(network: Network, tmp_path: Path, cfg: str, place: Place) -> Iterator[Site]:
     """An edge that is its own repository, and signs with what it publishes."""
-    tls = tmp_path / "tls.cfg"
-    tls.write_text(
-        f"[server:default]\nmethod = TLSv1.2+\nverify_certificate = no\nrequire_certificate = no\n"
-        f"private_key = {place.web}.key\ncertificate = {place.web}.pem\n"
-    )
     amended = tmp_path / "amended.cfg"
     amended.write_text(
         f'include_file "{ROOT}/cfg/{cfg}"\n#!define STI_CR_LISTEN tls:127.0.0.1:{place.port}\n'
-        f'#!define STI_CR_TLS_CONFIG "{tls}"\ninclude_file "{ROOT}/cfg/sti-cr-kamailio.cfg"\n'
+        f'#!define STI_CR_TLS_CONFIG "{place.tls_cfg()}"\ninclude_file "{ROOT}/cfg/sti-cr-kamailio.cfg"\n'
     )
     settings = network.settings(
         signing={"public_cert_url": place.url(), "certificate_dir": "certs"},
@@ -163,6 +168,26 @@ def test_another_directory_is_taken_over_by_a_reload(place: Place, site: Site, t
     assert place.ask("/sp1234.pem").status == 200
     site.edge.reload()
     until(lambda: place.ask("/sp1234.pem").status == 404, "the other directory, which is empty")
+
+
+def test_two_lines_make_a_stock_kamailio_serve(network: Network, place: Place, tmp_path: Path) -> None:
+    include = blocks((ROOT / "cfg/README.md").read_text("utf-8"), "cfg")[0]
+    (lines,) = blocks((ROOT / "cfg/PUBLISHING.md").read_text("utf-8"), "cfg")
+    assert lines.count("\n") == 2
+    lines = installed_here(lines).replace("tls:192.0.2.1:8443", f"tls:127.0.0.1:{place.port}")
+    lines = f'#!define STI_CR_TLS_CONFIG "{place.tls_cfg()}"\n{lines}'
+    stock = stock_with(include=f"{installed_here(include)}\n{lines}", call="", before="route(SIPOUT);")
+    (tmp_path / "stock").mkdir()
+    with site_with(network, tmp_path / "stock", stock) as site:
+        settings = network.settings(
+            signing={"public_cert_url": place.url(), "certificate_dir": "certs"},
+            x5u={"x5u_ports": [place.port]},
+            publication={"publication_dir": str(place.directory)},
+        )
+        site.edge.settings_file.write_text(settings)
+        site.edge.reload()
+        until(lambda: place.ask("/sp1234.pem").status == 200, "the chain")
+        assert place.look("sp1234", network.provider.chain_pem).ok
 
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed: apt-get install nginx-light")

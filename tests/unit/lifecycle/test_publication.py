@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from kamailio_app.credentials.credential import TrustAnchors
+from kamailio_app.credentials.crl import read_crl
 from kamailio_app.credentials.x5u import X5uRules
 from kamailio_app.lab.dns import NameServer
 from kamailio_app.lab.pki import Hierarchy, Issued, ServiceProvider
@@ -66,6 +67,7 @@ class Place:
             "rules": PublicationRules(None, self.ca_file, 300, 24),
             "anchors": TrustAnchors([self.hierarchy.root.certificate]),
             "now": self.now,
+            "revocations": None,
         }
         told.update({name: changes.pop(name) for name in tuple(changes) if name in told})
         port = self.repository.port
@@ -384,6 +386,15 @@ def test_certificate_of_tomorrow_is_a_warning_and_one_of_yesterday_bad(place: Pl
         issued = place.hierarchy.service_provider(day)
         place.answer(body=issued.chain_pem)
         assert graded(place.look(expected_chain=issued.chain_pem))["path"] == grade
+
+
+def test_revoked_certificate_is_bad(place: Place) -> None:
+    roots = TrustAnchors([place.hierarchy.policy_root.certificate])
+    octets = place.hierarchy.crl([place.provider.certificate])
+    revocations = read_crl(octets, roots, place.now, signers=[place.hierarchy.policy_signer.certificate])
+    seen = place.look(revocations=revocations)
+    assert graded(seen)["path"] == "bad"
+    assert "credential_revoked" in words(seen, "path")
 
 
 def test_without_anchors_nothing_is_validated_and_that_is_said(place: Place) -> None:
