@@ -12,11 +12,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from kamailio_app.lab.control import Control
 from kamailio_app.lab.edge import EXEC, KEMI, Edge, free_port
 from kamailio_app.lab.network import CALLED, CALLER
 from kamailio_app.lab.sipp import Callee, place_call
@@ -24,6 +25,7 @@ from kamailio_app.lab.world import CERTIFICATE_DIR, World
 
 _SECONDS: Final = 60.0  # of one command
 _PATIENCE: Final = 15.0  # until the edges have taken over what the STI-PA says
+_NAME: Final = re.compile(r"sp1234-\d{8}(?:-\d+)?")
 
 Say = Callable[[str], object]
 
@@ -52,6 +54,10 @@ class Walk:
 
     def data(self) -> dict[str, Any]:
         return {"good": self.good, "seconds": round(self.seconds, 1), "steps": [asdict(step) for step in self.steps]}
+
+
+class _WrongTurnError(Exception):
+    """A step was not as it should be: those behind it could not be either."""
 
 
 class _Walker:
@@ -101,6 +107,8 @@ class _Walker:
         self.walk.steps.append(step)
         for line in shown(step):
             self._say(line)
+        if not good:
+            raise _WrongTurnError(title)
 
 
 def shown(step: Step) -> Iterator[str]:
@@ -180,34 +188,42 @@ def walk_in(directory: Path, say: Say) -> Walk:
     began = time.monotonic()
     with ExitStack() as stack:
         world = stack.enter_context(World(directory.resolve()))
+        stack.enter_context(Control(world.directory, world.tell))
         walker = _Walker(world, say)
-        _go(walker, stack)
-    walker.walk.seconds = time.monotonic() - began
-    say(
-        f"\n{len(walker.walk.steps)} steps in {walker.walk.seconds:.0f} s, "
-        f"{sum(not step.good for step in walker.walk.steps)} not as they should be"
-    )
-    return walker.walk
+        with suppress(_WrongTurnError):
+            _go(walker, stack)
+    walk = walker.walk
+    walk.seconds = time.monotonic() - began
+    say(f"\n{len(walk.steps)} steps in {walk.seconds:.0f} s, {'each' if walk.good else 'not each'} as it should be")
+    return walk
 
 
 def _go(walker: _Walker, stack: ExitStack) -> None:
     """The steps."""
-    world = walker.world
-    walker.command("What there is to do", "onboard", expect="499")
-    line = _Line(world, stack)
+    run, place = walker.command, str(walker.world.directory)
+    run("What there is to do", "onboard", expect="499-A")
+    line = _Line(walker.world, stack)
     control = f"unix:{line.signer.directory}/control"
-    walker.call("Without a certificate calls pass unsigned", line.call, "428 Use Identity Header")
-    walker.command("Does the STI-PA know us?", "sti-pa", "login")
-    walker.command("An account at the STI-CA", "acme", "register")
-    ordered = walker.command("A certificate, with an SPC token", "acme", "order", expect=r"sp1234-\d{8}")
-    found = re.search(r"sp1234-\d{8}(?:-\d+)?", ordered)
-    name = found[0] if found else "sp1234"
-    walker.command("Where verifiers fetch it", "publish", "stage", name)
-    walker.command("What a verifier sees there", "publish", "check", name)
-    walker.command("Sign with it", "publish", "switch", name, "--control", control)
+    walker.call("Without a certificate calls pass unsigned", line.call, "428 Use Identity Header\n.*identity_missing")
+    run("Does the STI-PA know us?", "sti-pa", "login", expect="accepts")
+    run("An account at the STI-CA", "acme", "register")
+    ordered = run("A certificate, with an SPC token", "acme", "order", expect=_NAME.pattern)
+    name = _NAME.findall(ordered)[0]
+    chain = f"provider/pairs/{name}.pem"
+    run("What is in it", "inspect", chain, expect="SHAKEN 1234")
+    run("Where verifiers fetch it", "publish", "stage", name)
+    run("What a verifier sees there", "publish", "check", name)
+    run("Sign with it", "publish", "switch", name, "--control", control)
     walker.call("A call is signed and verified", line.call, "200 OK\n.*result=valid.*attest=A")
-    walker.command("Is all well?", "doctor", "--control", control)
-    walker.command("What is left to do", "onboard")
-    walker.command("Whose call was that?", "trace", "--orig", CALLER, expect="signed")
-    world.tell(["revoke", name])
-    walker.call("The certificate is revoked", line.call, "437 Unsupported Credential\n.*credential_revoked")
+    run("Whose call was that?", "trace", "--orig", CALLER, "--limit", "1", expect="signed")
+    run("Is all well?", "doctor", "--control", control, "--offline")
+    run("What is left to do", "onboard", expect="verified")
+    run("Is a renewal due?", "renew", "--dry-run")
+    run("The certificate is revoked", "lab", "tell", place, "revoke", name)
+    walker.call("Nobody accepts its calls any more", line.call, "437 Unsupported Credential\n.*credential_revoked")
+    run("The next certificate", "acme", "order", "--name", f"{name}-new")
+    run("It is published", "publish", "stage", f"{name}-new")
+    run("And signs", "publish", "switch", f"{name}-new", "--control", control)
+    walker.call("Calls are valid again", line.call, "200 OK\n.*result=valid")
+    run("The STI-CA is struck off", "lab", "tell", place, "unlist-ca")
+    walker.call("Nobody accepts any of its certificates", line.call, "437 Unsupported Credential\n.*credential_untrusted")

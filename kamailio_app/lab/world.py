@@ -171,7 +171,7 @@ class World:
                 "trust_list_url": self.sti_pa.list_url,
                 "crl_url": self.sti_pa.crl_url,
                 "sti_pa_ca_file": "sti-pa-root.pem",
-                "trust_refresh_interval": 60,
+                "trust_refresh_interval": 5,
             },
             "x5u": {
                 "x5u_ports": [self.sti_cr.port],
