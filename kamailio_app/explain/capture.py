@@ -20,9 +20,9 @@ from kamailio_app.errors import StirError, failure
 from kamailio_app.explain.message import Message, read_message
 from kamailio_app.grammar import one_line
 
-MAX_CALLS: Final = 100_000
+MAX_CALLS: Final = 50_000  # some 4 kB of memory each
 _LONGEST_LINE: Final = 8 << 20
-_MAX_RESPONSES: Final = 64  # of one INVITE
+_MAX_REASONS: Final = 10
 _FINAL: Final = 200
 _MAGIC: Final = (
     *(b"\xa1\xb2\xc3\xd4", b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x4d\x3c\xb2\xa1"),
@@ -50,18 +50,15 @@ class CapturedCall:
     def __init__(self, packet: Packet) -> None:
         self.packet = packet
         self.times = 1
-        self.responses: list[Message] = []
+        self.code = 0  # what the far end said: a final code, else a provisional one, else 0
+        self.reasons: tuple[str, ...] = ()  # RFC 9410: what the responses say of the verification
 
-    @property
-    def code(self) -> int:
-        """What the far end said last: a final code, else a provisional one, else 0."""
-        return max((message.code for message in self.responses), key=lambda code: (code >= _FINAL, code), default=0)
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """RFC 9410: what the responses say of the verification."""
-        values = [value for message in self.responses for value in message.values("reason") if "stir" in value.lower()]
-        return tuple(dict.fromkeys(values))
+    def answered(self, response: Message) -> None:
+        """The final response stays, should others be late."""
+        if self.code < _FINAL:
+            self.code = response.code
+        values = [value for value in response.values("reason") if "stir" in value.lower()]
+        self.reasons = tuple(dict.fromkeys((*self.reasons, *values)))[:_MAX_REASONS]
 
 
 def is_capture(head: bytes) -> bool:
@@ -79,8 +76,8 @@ def captured_calls(path: Path, seconds: float, remarks: list[str]) -> list[Captu
         here, there = _host(packet.source), _host(packet.destination)
         if message.code:
             call = calls.get((message.call_id, number, there, here))
-            if call is not None and len(call.responses) < _MAX_RESPONSES:
-                call.responses.append(message)
+            if call is not None:
+                call.answered(message)
         elif not message.request().in_dialog:
             key = (message.call_id, number, here, there)
             if key in calls:
