@@ -94,7 +94,7 @@ class Outbound:
     # --- What the script and the server say -----------------------------------------------------------------------
 
     def _origin(self) -> Origin:
-        """Asked for only where the policy asks: each costs its time."""
+        """Asked for only where policy or record ask: each costs its time."""
         signing, port = self.service.signing, self.port
         transport = port.transport() if signing.asks_transport else ""
         return Origin(

@@ -34,7 +34,7 @@ _MAX_LISTED: Final = MAX_DEST + 1  # numbers that the script names: one too many
 
 
 class Origin(NamedTuple):
-    """Where a call comes from, as script and server say. What the policy does not ask about is not filled in."""
+    """Where a call comes from, as script and server say. What neither policy nor record asks about is not filled in."""
 
     trunk: str = ""
     customer: str = ""
@@ -99,10 +99,11 @@ class Signing:
         uses = policy.uses
         self._unconditional: dict[str, Decided] = {}
         self._asks_numbers = not uses.isdisjoint(_NUMBERS)
-        self.asks = bool(uses)
+        records = settings.record.calls  # and the record says whose call it was
+        self._conditional, self.asks = bool(uses), bool(uses) or records
         self.asks_source, self.asks_port = "source" in uses, "port" in uses
         self.asks_transport, self.asks_tls_peer = not uses.isdisjoint(("transport", "tls_peer")), "tls_peer" in uses
-        self.asks_trunk, self.asks_customer = "trunk" in uses, "customer" in uses
+        self.asks_trunk, self.asks_customer = records or "trunk" in uses, records or "customer" in uses
         self._asks_emergency, self._asks_identity = "emergency" in uses, "identity" in uses
         # How numbers are dialled on a trunk is made once
         self._rules = {
@@ -121,8 +122,12 @@ class Signing:
             raise failure("request_not_signed", request.method)
         if int(self._clock()) != self._second:
             self._tick()
-        if not self.asks:
-            return self._unconditional.get(attest) or self._decided(attest)
+        if not self._conditional:
+            decided = self._unconditional.get(attest) or self._decided(attest)
+            if origin.trunk or origin.customer:
+                _trunk, name, customer = self.policy.place(*origin[:2], "", "", "")
+                return decided._replace(call=decided.call._replace(trunk=name, customer=customer))
+            return decided
         policy, rules = self.policy, self.settings.signing
         said_trunk, said_customer, source, port, transport, tls_peer = origin
         trunk, trunk_name, customer = policy.place(said_trunk, said_customer, source, transport, tls_peer)

@@ -861,6 +861,30 @@ def test_unsigned_call_is_recorded(tmp_path: Path, changes: dict[str, Any], orig
     }
 
 
+@pytest.mark.parametrize(
+    "policy",
+    [None, "", '[[rule]]\nname = "all"\nattest = "A"\n', '[[rule]]\nname = "x"\ncaller = "1*"\n', "[trunk.pbx]\n"],
+    ids=["none", "empty", "without conditions", "asks for numbers", "knows the trunk"],
+)
+@pytest.mark.parametrize("changes", [{}, {"from_uri": "sip:alice@x"}])
+def test_record_says_whose_call_it_was_whatever_the_policy_asks(
+    tmp_path: Path, policy: str | None, changes: dict[str, Any]
+) -> None:
+    desk = Desk(tmp_path, policy, **RECORD)
+    for trunk, customer in (("pbx", "acme"), ("", ""), (" pbx", "acme\t"), ("", "acme")):
+        desk.port.says = {"trunk": trunk, "customer": customer}
+        desk.sign(**changes)
+    assert [(record["trunk"], record["customer"]) for record in desk.records()] == [
+        ("pbx", "acme"), ("", ""), ("pbx", "acme"), ("", "acme"),
+    ]  # fmt: skip
+
+
+def test_record_says_the_trunk_that_the_policy_finds(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, '[trunk.pbx]\nsource = "192.0.2.9"\n', **RECORD)
+    assert desk.sign() == 1
+    assert desk.records()[0]["trunk"] == "pbx"
+
+
 def test_pair_for_single_numbers_has_no_provider(tmp_path: Path) -> None:
     desk = Desk(tmp_path, **RECORD)
     lose(desk)
