@@ -181,7 +181,12 @@ class KamailioPort:
         return bool(KSR.htable.sht_inc(CONTROL, f"{what}:{self.epoch}") == 1)
 
     def script(self, name: str) -> str:
-        return _pv(_SCRIPT[name])
+        try:
+            value = KSR.pv.get(_SCRIPT[name])
+        except UnicodeDecodeError as error:
+            return _replaced(error)
+        # A customer's or trunk's name is often a number: 1001, as sqlops gives it
+        return "" if value is None else str(value)
 
     def source(self) -> str:
         return _pv("$si")

@@ -396,6 +396,17 @@ def test_script_says_which_trunk_a_call_comes_from(world: World, trunk: Any, cod
     assert world.internal_errors() == []
 
 
+@pytest.mark.parametrize(
+    ("value", "said"), [(None, ""), ("acme", "acme"), ("", ""), (1001, "1001"), (0, "0"), (-1, "-1"), (b"a\xff", "a\ufffd")]
+)
+def test_what_the_script_says_may_be_a_number(world: World, value: Any, said: str) -> None:
+    port = world.start().port
+    world.call()
+    if value is not None:
+        world.ksr.avp["stir_customer"] = [value]
+    assert port.script("customer") == said
+
+
 def test_passport_that_comes_again_in_another_call_is_a_replay(world: World) -> None:
     first = world.start(verification={"replay_detection": "fail"})
     second = world.process(first)
