@@ -33,7 +33,6 @@ BEHIND: Final = b"\xff" * WIDTH  # the first number of what is no segment
 SEPARATOR: Final = ","
 INVENTORY: Final = "inventory"
 DO_NOT_ORIGINATE: Final = "do-not-originate"
-_LOOK_EVERY: Final = 1.0  # seconds
 _TRIES: Final = 5  # to open a file whose name goes to another one meanwhile
 
 
@@ -93,13 +92,13 @@ class Numbers:
     trouble changes. A file that is damaged or goes away leaves the former one in use.
     """
 
-    __slots__ = ("_cursor", "_file", "_kind", "_looked", "_path", "_process", "error")
+    __slots__ = ("_cursor", "_file", "_kind", "_path", "_process", "_second", "error")
 
     def __init__(self, path: Path | None, kind: str = "") -> None:
         self._path = path
         self._kind = kind
         self._process = 0
-        self._looked = float("-inf")
+        self._second: int | None = None  # in which it was looked at last
         self._file: _File | None = None
         self._cursor: Any = None
         self.error: StirError | None = None
@@ -119,14 +118,14 @@ class Numbers:
         return self._find(number) is not None
 
     def refresh(self, now: float) -> None:
-        """Look whether there is another file, at most once a second. `now` in seconds, of any clock."""
+        """Look whether there is another file, once in each second. `now` in seconds, of any clock."""
         if self._process != os.getpid():
             self._begin()
-        elif 0 <= now - self._looked < _LOOK_EVERY:
+        elif int(now) == self._second:  # whoever asks at the beginning of each second, as `Signing` does, is never early
             return
         else:
             self._look()
-        self._looked = now
+        self._second = int(now)
 
     @property
     def about(self) -> About | None:

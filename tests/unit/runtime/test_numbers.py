@@ -172,6 +172,15 @@ def test_new_file_is_taken_at_the_next_look_of_the_second(path: Path, list_: Num
     assert list_.owners("12155550000") == ()
 
 
+def test_new_file_is_taken_when_the_clocks_second_changes(path: Path, list_: Numbers) -> None:
+    list_.refresh(100.003)
+    inventory(path, ("gamma", "12155551212"))
+    list_.refresh(100.999)
+    assert list_.owners("12155551212") == ("alpha", "beta")
+    list_.refresh(101.001)  # less than a second later
+    assert list_.owners("12155551212") == ("gamma",)
+
+
 def test_clock_that_was_put_back_is_no_reason_to_wait(path: Path, list_: Numbers) -> None:
     list_.refresh(1_000_000.0)
     inventory(path, ("gamma", "12155551212"))

@@ -350,6 +350,16 @@ def test_new_lists_are_in_use_within_a_second(tmp_path: Path) -> None:
     assert site.rule(ACME) == "never"
 
 
+def test_new_list_is_in_use_within_a_second_wherever_the_second_began(tmp_path: Path) -> None:
+    inventory(tmp_path / INVENTORY, ("acme", ORIG))
+    site = listed(tmp_path, NUMBERS.replace("do_not_originate = true", "port = 1"))
+    site.clock.now = NOW + 10.003
+    assert site.rule(ACME) == "own"
+    inventory(tmp_path / INVENTORY, ("beta", ORIG))
+    site.clock.now = NOW + 11.001
+    assert site.rule(ACME) == "other"
+
+
 def tokens(site: Site) -> list[str]:
     site.decide()
     return [error.token for error in site.signing.troubles]
