@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 from kamailio_app.errors import StirError, failure
@@ -516,6 +517,56 @@ def test_crash_between_any_two_steps_is_resumed(tmp_path: Path) -> None:
         for directory in ("certs", "published", "state", "state/pairs", "state/retired"):
             assert office.files(directory) == whole.files(directory), at
         assert office.server.has == {"two"}
+
+
+_ACTIONS = st.one_of(
+    st.tuples(st.just("wait"), st.sampled_from([0, 60, 30 * DAY, 31 * DAY])),
+    st.tuples(st.just("advance"), st.sampled_from([0, 60, SWITCH_AFTER, KEEP, 8 * DAY])),
+    st.tuples(st.just("crash"), st.integers(1, 30)),
+    st.tuples(st.sampled_from(["down", "up", "bad", "good", "forget", "reload"]), st.just(0)),
+)
+
+
+@settings_of_hypothesis(max_examples=40, deadline=None)
+@given(actions=st.lists(_ACTIONS, min_size=4, max_size=14))
+def test_whatever_happens_calls_that_are_signed_stay_signed(
+    tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, int]]
+) -> None:
+    office = Office(tmp_path_factory.mktemp("office"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _descriptor: None)
+        for number, (action, value) in enumerate([("wait", 0), ("advance", 0), ("advance", SWITCH_AFTER), *actions]):
+            ends = max((signer.not_after for name, signer in office.signers().items() if name == office.signs), default=0)
+            match action:
+                case "wait":
+                    begins = office.now + value - 3600
+                    office.wait(f"p{number}", begins=begins, ends=begins + 40 * DAY)
+                case "advance":
+                    office.advance(value)
+                case "crash":
+                    with crashing(value), suppress(Crash):
+                        office.advance(SWITCH_AFTER)
+                case "down" | "up":
+                    office.server.down = action == "down"
+                case "bad" | "good":
+                    office.seen = BAD if action == "bad" else GOOD
+                case "forget":
+                    (office.directory / "state/rotation.json").unlink(missing_ok=True)
+                case "reload":
+                    office.server.has = set(office.signers())
+            refused = load_signers(office.directory / "certs", URL, office.now).refused
+            assert {why.token for _name, why in refused} <= {"certificate_expired", "certificate_not_yet_valid"}
+            if office.now < ends:
+                assert office.signs in office.signers(), (number, action)
+            assert_published(office)
+
+
+def assert_published(office: Office) -> None:
+    """What the server may sign with, strangers can fetch."""
+    signers = office.signers()
+    for name in office.server.has | {office.signs}:
+        if name in signers and signers[name].not_after > office.now:
+            assert f"{name}.pem" in office.files("published")
 
 
 def test_lost_memory_costs_time_and_nothing_else(switched: Office) -> None:
