@@ -89,8 +89,10 @@ def explain(
     \b
     Example: shakenctl policy explain --from 12155550121 --to 12155550131 --trunk acme-pbx
     """
-    call = on.policy.placed(Call("", "", **said))
-    call = call._replace(caller=_number(on, "--from", caller, call), called=_number(on, "--to", called, call))
+    call, wrong = on.call(Call(caller, called, **said))
+    if wrong:
+        option, text = ("--from", caller) if wrong == "caller" else ("--to", called)
+        raise click.BadParameter(f"{text!r} is no number, no URI and not {NO_NUMBER}", param_hint=option)
     tried = on.of(call, owned, never_calls)
     emit(_data(tried), as_json, lambda: _lines(tried, _unknown(said, on.policy)))
 
@@ -109,13 +111,6 @@ def test(*, on: Trial, as_json: bool, file: Path) -> None:
     data = [{"name": expected.name, "differs": differs, **_data(tried)} for expected, differs, tried in results]
     emit(data, as_json, lambda: _report(results, wrong))
     sys.exit(NO if wrong else FINE)
-
-
-def _number(on: Trial, option: str, text: str, call: Call) -> str:
-    number = on.number(text, call)
-    if number is None:
-        raise click.BadParameter(f"{text!r} is no number, no URI and not {NO_NUMBER}", param_hint=option)
-    return number
 
 
 def _data(tried: Tried) -> dict[str, Any]:

@@ -15,13 +15,20 @@ from kamailio_app import sip
 from kamailio_app.errors import StirError, failure
 from kamailio_app.passport.claims import Attestation
 from kamailio_app.policy.attestation import Call, CallerIn, Decision, Step, caller_in
+from kamailio_app.policy.emergency import is_emergency
 from kamailio_app.policy.masks import NO_NUMBER
 from kamailio_app.policy.rules import DEFAULT, Policy
 from kamailio_app.runtime import policy_file, settings
 from kamailio_app.runtime.numbers import Numbers
 from kamailio_app.runtime.option import Option
+from kamailio_app.runtime.options import SECTIONS
 from kamailio_app.runtime.policy_options import EXISTING
+from kamailio_app.sip import Request
 from kamailio_app.tn import AS_WRITTEN, NumberPlan, canonical_tn
+
+_EMERGENCY: Final = frozenset(
+    next(option.default for option in SECTIONS["verification"][1] if option.name == "emergency_numbers")
+)
 
 
 class Tried(NamedTuple):
@@ -54,15 +61,33 @@ class Trial:
     do_not_originate: Numbers = field(default_factory=lambda: Numbers(None))
     attest_level: Attestation = Attestation.GATEWAY
     plan: NumberPlan = AS_WRITTEN
-    emergency: frozenset[str] = frozenset()
+    emergency: frozenset[str] = _EMERGENCY
+
+    def call(self, said: Call) -> tuple[Call, str]:
+        """The call with its place, canonical numbers, and whether it is an emergency call, as an edge reads them.
+
+        `said` has numbers as people write them. Errors: in the second place "caller" or "called", if that is none.
+        """
+        call = self.policy.placed(said)
+        numbers = {name: self.number(text, call) for name, text in (("caller", call.caller), ("called", call.called))}
+        wrong = next((name for name, known in numbers.items() if known is None), "")
+        emergency = call.emergency or self._is_emergency(call.called, call)
+        return call._replace(caller=numbers["caller"] or "", called=numbers["called"] or "", emergency=emergency), wrong
+
+    def _is_emergency(self, called: str, call: Call) -> bool:
+        uri = called if ":" in called else f"tel:{called}"
+        return is_emergency(Request("INVITE", uri, "", uri), self.emergency, self._plan(call))
+
+    def _plan(self, call: Call) -> NumberPlan:
+        known = self.policy.trunks.get(call.trunk)
+        return (known and known.plan) or self.plan
 
     def number(self, text: str, call: Call) -> str | None:
         """The canonical number in a number or URI, as the call's trunk dials; empty if it holds none or is "anonymous".
 
         None if it is neither.
         """
-        known = self.policy.trunks.get(call.trunk)
-        plan = (known and known.plan) or self.plan
+        plan = self._plan(call)
         if ":" in text:
             party = sip.party(text, plan)
             return party.value if party and party.kind == "tn" else ""
@@ -71,7 +96,7 @@ class Trial:
     def of(self, call: Call, owned: CallerIn | None = None, never_calls: bool | None = None) -> Tried:
         """What happens to the call. Where it is not said, the lists are asked. Errors: `inventory_unreadable`."""
         policy = self.policy
-        call = policy.placed(call._replace(emergency=call.emergency or call.called in self.emergency))
+        call = policy.placed(call)
         candidates = policy.examine(call)
         if never_calls is None:
             never_calls = policy.asks_do_not_originate(candidates) and _asked(self.do_not_originate).holds(call.caller)
@@ -188,15 +213,14 @@ def _expectation(number: int, values: dict[str, Any], of: Trial) -> Expectation:
     expected = {name: values[name] for name in EXPECTED if name in values}
     if not expected:
         raise failure("policy_malformed", f"{where}: expects nothing; say one of {', '.join(EXPECTED)}")
-    call = of.policy.placed(
+    call, wrong = of.call(
         Call(**{"caller": "", "called": ""} | {name: values[name] for name in Call._fields if name in values})
     )
-    numbers = {name: of.number(text, call) for name, text in (("caller", call.caller), ("called", call.called))}
-    if none := [name for name, known in numbers.items() if known is None]:
-        raise failure("policy_malformed", f"{where}: {none[0]}: takes a number, a URI, or {NO_NUMBER}")
+    if wrong:
+        raise failure("policy_malformed", f"{where}: {wrong}: takes a number, a URI, or {NO_NUMBER}")
     return Expectation(
         str(values.get("name", f"number {number}")),
-        call._replace(caller=numbers["caller"] or "", called=numbers["called"] or ""),
+        call,
         values.get("caller_in"),
         values.get("do_not_originate"),
         expected,

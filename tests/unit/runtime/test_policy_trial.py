@@ -107,10 +107,47 @@ def test_list_that_cannot_be_read_is_an_error(broken: int) -> None:
 
 
 def test_call_is_placed_and_its_emergency_seen() -> None:
-    tried = on(never=List({"12": ()})).of(Call("12", "911", source="192.0.2.1"))
+    trial_ = on(never=List({"12": ()}))
+    call, wrong = trial_.call(Call("12", "911", source="192.0.2.1"))
+    assert wrong == ""
+    tried = trial_.of(call)
     assert (tried.call.trunk, tried.call.customer, tried.call.emergency) == ("t", "acme", True)
     assert (tried.decision.rule, tried.decision.action) == ("default", "sign")
     assert on().of(Call("12", "34", emergency=True)).call.emergency
+
+
+@pytest.mark.parametrize(
+    ("called", "trunk", "emergency"),
+    [
+        ("911", "", True),
+        ("112", "", False),  # the settings' numbers are others
+        ("urn:service:sos", "", True),
+        ("urn:service:sos.fire", "", True),
+        ("tel:911;phone-context=+1", "", True),
+        ("sip:911@x;user=phone", "", True),
+        ("tel:+1911", "", False),
+        ("sip:bob@911", "", False),
+        ("12155550131", "", False),
+        ("anonymous", "", False),
+        ("9-1-1", "t", True),
+    ],
+)
+def test_emergency_call_is_known_as_an_edge_knows_it(called: str, trunk: str, emergency: bool) -> None:
+    trial_ = on(never=List({"12": ()}))
+    call, wrong = trial_.call(Call("12", called, trunk))
+    assert (call.emergency, wrong) == (emergency, "")
+    assert trial_.of(call).decision.action == ("sign" if emergency else "reject")
+
+
+def test_emergency_numbers_are_known_without_settings(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text(POLICY, "utf-8")
+    trial_ = trial(tmp_path / "no.toml", tmp_path / "policy.toml", None, None)
+    assert [trial_.call(Call("12", number))[0].emergency for number in ("911", "933", "112", "113")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_attestation_is_that_of_the_script_where_the_rule_leaves_it() -> None:
