@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NoReturn
 
 import click
 from click.core import ParameterSource
@@ -27,7 +28,7 @@ from kamailio_app.explain.explanation import Explanation, completed, explain, ur
 from kamailio_app.explain.judge import Edge
 from kamailio_app.explain.log import FINE as FINE_OUTCOMES
 from kamailio_app.explain.log import LONGEST_LINE, Log, read_log
-from kamailio_app.explain.message import MAX_OCTETS, read_message
+from kamailio_app.explain.message import MAX_OCTETS, Message, read_message
 from kamailio_app.explain.recognise import HEAD, Kind, identity_values, recognise
 from kamailio_app.explain.report import Clock
 from kamailio_app.explain.sources import Sources
@@ -80,6 +81,8 @@ class _Task:
     as_json: bool
 
     def edge(self, wanted: Iterable[str]) -> Edge:
+        if self.sources.live and sys.stderr.isatty():
+            click.echo("fetching ...", err=True)
         trusted = self.sources.prepare(wanted)
         for remark in trusted.remarks:
             click.echo(remark, err=True)
@@ -131,10 +134,10 @@ def command(
 ) -> None:
     """Explain why a call is valid or not: every check in order, with what was seen, its clause, the SIP code and what to do.
 
-    FILE (- is standard input) is a SIP message, an Identity header, a capture (pcap, pcapng; needs tshark), a line or a whole
-    file of Kamailio's log, or just a token. The verdict is the one of an edge with the same settings; without settings, with
-    the defaults. Certificates come from --certificate, --chain-dir, --fetch, or from what the edge on this host has kept;
-    without any the checks behind them are not looked at.
+    FILE (or standard input) is a SIP message, an Identity header, a capture (pcap, pcapng; needs tshark), a line or a whole
+    file of Kamailio's log, or just a token; or a response, for its Reason header. The verdict is the one of an edge with the
+    same settings; without settings, with the defaults. Certificates come from --certificate, --chain-dir, --fetch, or from what
+    the edge on this host has kept; without any the checks behind them are not looked at.
 
     \b
     shakenctl explain invite.txt --fetch
@@ -145,6 +148,8 @@ def command(
 
     Exit status: 0 valid; 1 not valid (or any call of a capture, any line of a log); 3 it cannot be read.
     """
+    if file is None and identity is None and not sys.stdin.isatty():
+        file = _STDIN
     if (file is None) == (identity is None):
         raise click.UsageError("Name a FILE (or -), or give --identity.")
     if file is not None and file in FAILURES and not Path(file).exists():
@@ -173,7 +178,7 @@ def command(
         if found is Kind.MESSAGE:
             message = read_message(octets)
             if message.code:
-                raise failure("input_unrecognised", f"this is a response, {message.code}: the request is what is verified")
+                _response(message, as_json)
             _call(task, message.request(), frozenset())
         else:
             values = identity_values(octets.decode("utf-8", "replace"))
@@ -217,7 +222,7 @@ def _on_disk(file: str | None, head: bytes, stream: IO[bytes]) -> Iterator[Path]
 
 def _settings(path: Path, *, chosen: bool) -> tuple[Settings, list[str]]:
     """The edge's, or the defaults where there is no edge and nobody named a file."""
-    if chosen or path.exists():
+    if chosen or os.path.exists(path):
         return settings_file.load(path), []
     return settings_file.parse(path, ""), [f"No {path}: explained with the default settings; --settings FILE names others."]
 
@@ -255,6 +260,18 @@ def _clock(task: _Task, request: Request, captured: float | None = None) -> Cloc
         except StirError:
             return Clock(time.time(), "now, for its Date cannot be read")
     return Clock(time.time(), "now, for there is no Date; --at for another moment")
+
+
+def _response(message: Message, as_json: bool) -> NoReturn:
+    """RFC 9410: what the far end says of our PASSporTs. Errors: `input_unrecognised`."""
+    reasons = [value for value in message.values("reason") if "stir" in value.lower()]
+    if not reasons:
+        raise failure(
+            "input_unrecognised", f"a response, {message.code}, without Reason: STIR; the request is what is verified"
+        )
+    data = [report.cause_data(reason) for reason in reasons]
+    emit(data, as_json, lambda: (line for reason in reasons for line in report.cause_lines(reason)))
+    sys.exit(NO)
 
 
 # --- A capture --------------------------------------------------------------------------------------------------------

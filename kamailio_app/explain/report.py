@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -10,6 +11,7 @@ from kamailio_app.errors import FAILURES
 from kamailio_app.explain.capture import CapturedCall
 from kamailio_app.explain.explanation import NOT_VERIFIED, Explanation, Header
 from kamailio_app.explain.header_checks import moment
+from kamailio_app.explain.judge import NOT_AT_HAND
 from kamailio_app.explain.log import Line
 from kamailio_app.explain.steps import State, Step
 from kamailio_app.grammar import one_line, printable
@@ -129,7 +131,7 @@ def _rows(steps: Sequence[Step]) -> Iterator[str]:
 
 
 def _outcome(told: Explanation) -> Iterator[str]:
-    treatment, error = told.treatment, told.error
+    error = told.error
     if not told.verified:
         yield f"NOT VERIFIED: {FAILURES[NOT_VERIFIED].meaning} An edge leaves it as it is."
     if error is None:
@@ -141,21 +143,27 @@ def _outcome(told: Explanation) -> Iterator[str]:
     else:
         row = FAILURES[error.token]
         yield f"NOT VALID: {error.token}. {row.meaning} ({row.clause})"
+    if not told.undecided:
+        yield from _treated(told)
+    for token in told.further:
+        yield f"Also wrong: {token}. {FAILURES[token].meaning} {FAILURES[token].advice}"
+
+
+def _treated(told: Explanation) -> Iterator[str]:
+    treatment, error = told.treatment, told.error
     yield from _told(told)
     if treatment.code:
         yield f"  the call  is answered {treatment.code} {treatment.phrase}"
     else:
         yield f"  the call  goes on, {f'verstat {treatment.verstat}' if treatment.verstat else 'as it is'}"
     yield from (f"  Reason    {one_line(value)}" for value in treatment.reason)
-    if error is not None and not told.undecided:
+    if error is not None:
         yield f"  next      {FAILURES[error.token].advice}"
-    for token in told.further:
-        yield f"Also wrong: {token}. {FAILURES[token].meaning} {FAILURES[token].advice}"
 
 
 def _told(told: Explanation) -> Iterator[str]:
     verification = told.verification
-    if told.answer is not None and told.answer.code and not told.undecided:
+    if told.answer is not None and told.answer.code:
         yield f"  code      {told.answer.code} {told.answer.phrase} ({told.profile})"
     if told.error is not None:
         yield f"  action    {told.action.value}{', but it is an emergency call' if _spared(told) else ''}"
@@ -187,6 +195,7 @@ def captured_row(call: CapturedCall, told: Explanation) -> dict[str, Any]:
         "to": told.called.value if told.called else "",
         "attest": passport.claims.attest.value if passport else "",
         "valid": told.valid,
+        "decided": not told.undecided,
         "token": told.token,
         "far_end": call.code,
         "far_end_reasons": list(call.reasons),
@@ -202,7 +211,7 @@ def captured_row(call: CapturedCall, told: Explanation) -> dict[str, Any]:
 def captured_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The same for `CALL_HEAD`."""
     far_end = str(row["far_end"] or "none") + (",STIR" if row["far_end_reasons"] else "")
-    says = row["verstat"] or str(row["answer"] or "nothing")
+    says = (row["verstat"] or str(row["answer"] or "nothing")) if row["decided"] else "?"
     cells = (row["time"], row["from"], row["to"], row["attest"], row["token"] or VALID, far_end, says, row["call_id"])
     return tuple([printable(str(cell), 80) for cell in cells])
 
@@ -214,6 +223,8 @@ def counts(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _meaning(token: str) -> dict[str, str]:
+    if token == NOT_AT_HAND:
+        return {"meaning": "Not decided: nobody looked at the certificate.", "next": "--fetch, --certificate or --chain-dir"}
     row = FAILURES.get(token)
     return {"meaning": row.meaning, "next": row.advice} if row else {"meaning": "", "next": ""}
 
@@ -239,11 +250,37 @@ def token_lines(token: str) -> Iterator[str]:
 _LINES: Final = {"verify": "Verification of call", "sign": "Signing of call", "reported": "Said by the far end of call"}
 
 
+_CAUSE: Final = re.compile(r"cause\s*=\s*([0-9]{3})")
+
+
+def cause_data(reason: str) -> dict[str, Any]:
+    """RFC 9410: what a Reason header field says of a PASSporT of ours, and which of our tokens have that code."""
+    code = int(found[1]) if (found := _CAUSE.search(reason)) else 0
+    return {
+        "reason": reason,
+        "code": code,
+        "tokens": [token for token, row in FAILURES.items() if code and row.error.code == code],
+    }
+
+
+def cause_lines(reason: str) -> Iterator[str]:
+    """The same for a terminal."""
+    told = cause_data(reason)
+    yield f"Reason: {one_line(reason)}"
+    if told["tokens"]:
+        yield f"  {told['code']} {FAILURES[told['tokens'][0]].error.phrase}: with us that is one of"
+        yield from (f"  {token}: {FAILURES[token].meaning}" for token in told["tokens"])
+
+
 def line_lines(line: Line) -> Iterator[str]:
     """One line of the log."""
     yield one_line(f"{_LINES[line.what]} {line.call_id}" if line.what else line.text)
-    yield from (f"  {printable(name)} {one_line(value)}" for name, value in line.words.items() if name != "call-id")
-    if line.detail and line.what:
+    yield from (
+        f"  {printable(name)} {one_line(value)}" for name, value in line.words.items() if name not in ("call-id", "reason")
+    )
+    if line.what == "reported":
+        yield from cause_lines(line.detail)
+    elif line.detail and line.what:
         yield f"  {one_line(line.detail)}"
     for token in dict.fromkeys([line.token, *line.also]):
         if token:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +22,7 @@ MAX_FETCHED: Final = 200
 _MAX_OCTETS: Final = 1 << 20
 # Strangers choose URLs: no part of one leads out of the directory
 _PART: Final = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9._\-]{0,254}", re.ASCII)
-_NOWHERE: Final = Found(words="not at hand: give --certificate FILE or --chain-dir DIR, or fetch it with --fetch")
+_NOWHERE: Final = "not at hand: give --certificate FILE or --chain-dir DIR, or fetch it with --fetch"
 
 
 class Sources:
@@ -42,13 +43,13 @@ class Sources:
         self._settings = settings
         self._file = Found(_read(file), words=str(file)) if file is not None else None
         self._directory = directory
-        self._live = live
+        self.live = live
         self._ca = ca
         self._known: dict[str, Found] = {}
 
     def prepare(self, urls: Iterable[str]) -> Trusted:
         """Fetch what is to be fetched, all at once, and say what is trusted. Errors: `option_invalid`."""
-        if not self._live:
+        if not self.live:
             return trusted(self._settings, self._ca)
         wanted = [url for url in dict.fromkeys(urls) if self._near(url) is None]
         return asyncio.run(self._fetch(wanted))
@@ -70,7 +71,9 @@ class Sources:
     def _kept(self, url: str) -> Found:
         kept = read_kept(self._settings.state_dir, url)
         if kept is None or not kept.pem:
-            return _NOWHERE
+            directory = self._settings.state_dir
+            closed = directory is not None and os.path.exists(directory) and not os.access(directory, os.X_OK)
+            return Found(words=f"{_NOWHERE}; what the edge keeps in {directory} is not yours to read" if closed else _NOWHERE)
         return Found(kept.pem.encode(), words=f"kept on disk by the edge, until {moment(kept.expires)}")
 
     async def _fetch(self, urls: list[str]) -> Trusted:

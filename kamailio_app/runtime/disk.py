@@ -119,13 +119,15 @@ def read_kept(directory: Path | None, url: str) -> Fetched | None:
     """What the store of a running or ended server has for a URL, however old; None if nothing, or nothing that can be read.
     Changes nothing.
     """
-    path = directory / _FILE if directory is not None else None
-    if path is None or not path.is_file():
+    if directory is None:
         return None
+    path = directory / _FILE
     try:
+        if not path.is_file():
+            return None
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.2)) as database:
             row = database.execute("SELECT text FROM certificate WHERE url = ?", (url,)).fetchone()
-    except sqlite3.Error:
+    except (sqlite3.Error, OSError):
         return None
     return Fetched.from_text(row[0]) if row and isinstance(row[0], str) else None
 

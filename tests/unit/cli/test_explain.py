@@ -111,7 +111,7 @@ def test_without_a_certificate_nothing_is_decided(host: Path) -> None:
     result = run(host, "-", stdin=message(f"Identity: {identity()}"))
     assert result.exit_code == 1
     assert "NOT DECIDED: all that could be looked at is in order; not at hand: give --certificate FILE" in result.stdout
-    assert "code" not in result.stdout.partition("NOT DECIDED")[2]
+    assert result.stdout.partition("NOT DECIDED")[2].count("\n") == 1
 
 
 def test_certificate_and_anchors_can_be_named(host: Path, tmp_path: Path) -> None:
@@ -219,6 +219,12 @@ def test_one_call_of_a_capture_is_explained_in_full(host: Path, capture: str) ->
     assert (result.exit_code, result.stdout) == (1, "no such call\n")
 
 
+def test_call_of_a_capture_without_its_certificate_is_not_decided(host: Path, capture: str) -> None:
+    lines = run(host, capture).stdout.splitlines()
+    assert f"{ORIG}  {DEST}  A       credential_not_at_hand  200       ?                 call@192.0.2.1" in lines[1]
+    assert "1      credential_not_at_hand  Not decided: nobody looked at the certificate." in lines
+
+
 def test_capture_from_standard_input_and_as_json(host: Path, capture: str) -> None:
     result = run(host, "-", *chains(host), "--json", stdin=Path(capture).read_bytes())
     told = json.loads(result.stdout)
@@ -252,6 +258,15 @@ def test_line_without_failure_says_so(host: Path) -> None:
     result = run(host, "-", stdin=f"{LOG}sign call-id=a@b result=signed attest=A orig=1 dest=2 origid=x us=9")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-1] == "Nothing failed."
+
+
+def test_report_of_the_far_end_is_explained_by_its_code(host: Path) -> None:
+    result = run(host, "-", stdin=f'{LOG}reported call-id=a reason=STIR ;cause=428 ;text="Use Identity Header"')
+    assert result.stdout.splitlines()[:3] == [
+        "Said by the far end of call a",
+        'Reason: STIR ;cause=428 ;text="Use Identity Header"',
+        "  428 Use Identity Header: with us that is one of",
+    ]
 
 
 def test_whole_log_is_counted_and_its_tokens_explained(host: Path) -> None:
@@ -306,6 +321,17 @@ def test_token_alone_is_explained(host: Path, token: str) -> None:
     assert result.stdout.startswith(f"{token}: {FAILURES[token].meaning}\n")
 
 
+def test_response_is_explained_by_its_reason(host: Path) -> None:
+    text = 'SIP/2.0 403 Forbidden\r\nReason: SIP ;cause=403\r\nReason: STIR ;cause=403 ;text="Stale Date"\r\n\r\n'
+    result = run(host, "-", stdin=text)
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ['Reason: STIR ;cause=403 ;text="Stale Date"', "  403 Stale Date: with us that is one of"]
+    assert f"  iat_stale: {FAILURES['iat_stale'].meaning}" in lines
+    (told,) = json.loads(run(host, "-", "--json", stdin=text).stdout)
+    assert (told["code"], told["tokens"][0]) == (403, "date_missing")
+
+
 @pytest.mark.parametrize("text", ["", "hello", "SIP/2.0 200 OK\r\n\r\n"])
 def test_what_is_nothing_is_unusable(host: Path, text: str) -> None:
     result = run(host, "-", stdin=text)
@@ -324,9 +350,11 @@ def test_file_that_is_not_there_is_unusable(host: Path) -> None:
     assert (result.exit_code, result.stderr.partition(":")[0]) == (3, "input_unreadable")
 
 
-@pytest.mark.parametrize("arguments", [[], ["x", "--identity", "y"]])
-def test_something_has_to_be_given_and_not_twice(host: Path, arguments: list[str]) -> None:
-    assert run(host, *arguments).exit_code == 2
+def test_something_has_to_be_given_and_not_twice(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(host, "x", "--identity", "y").exit_code == 2
+    assert run(host, stdin=message()).stdout.startswith("INVITE: ")
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _self: True, raising=False)
+    assert run(host).exit_code == 2
 
 
 def test_settings_that_are_named_have_to_be_there(host: Path) -> None:

@@ -85,6 +85,17 @@ def test_store_that_cannot_be_read_is_left_as_it_is(tmp_path: Path) -> None:
     assert read_kept(None, X5U) is None
 
 
+def test_store_that_is_not_ours_to_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_self: Path) -> bool:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    monkeypatch.setattr("os.access", lambda _path, _mode: False)
+    found = Sources(settings(tmp_path, '[cache]\nstate_dir = "."')).find(X5U)
+    assert found.octets is None
+    assert "is not yours to read" in found.words
+
+
 # --- Trust ------------------------------------------------------------------------------------------------------
 
 
