@@ -52,9 +52,9 @@ STEPS: Final[tuple[Step, ...]] = (
     ),
     replace(
         CERTIFICATE,
-        where="APNF, by hand: csr new, the APNF's way of taking it, acme install",
+        where="APNF, by hand: acme request, the APNF's way of taking it, acme install",
         needs=("spc",),
-        commands=("shakenctl csr new --key KEY_FILE --out CSR_FILE", "shakenctl acme install NAME CHAIN_FILE"),
+        commands=("shakenctl acme request", "shakenctl acme install NAME CHAIN_FILE"),
         facts=(
             Fact("how the APNF takes requests is not known here; no ACME of its own is", "ours", confirmed=False),
             Fact("the list of roots, list of CAs and CRL are at /ca, /ca/certs and /crl of its API", _API, "2026-02-23"),
