@@ -120,12 +120,15 @@ class Edge:
             KSR.sl.sl_send_reply(404, "Not here")
 
     def outbound(self):
-        """From the inside, which is trusted to say what it knows of the caller; the world is not told."""
-        if KSR.is_INVITE() and self.stir.stir_sign(None, attestation()) < 0:
-            KSR.sl.send_reply(KSR.pv.get("$var(stir_code)"), KSR.pv.get("$var(stir_phrase)"))
-            return
+        """From the inside, which is trusted to say what it knows of the caller; the world is not told. What p_headers of a
+        signing policy adds is not removed: that is for an edge whose next hop is inside the own network.
+        """
+        asked = attestation()
         KSR.hdr.remove("P-Attestation-Indicator")
         KSR.hdr.remove("P-Origination-ID")
+        if KSR.is_INVITE() and self.stir.stir_sign(None, asked) < 0:
+            KSR.sl.send_reply(KSR.pv.get("$var(stir_code)"), KSR.pv.get("$var(stir_phrase)"))
+            return
         self.record()
         self.dispatch(CARRIERS)
 

@@ -15,7 +15,7 @@ from kamailio_app.adapters.port import SipPort
 from kamailio_app.errors import StirError
 from kamailio_app.grammar import one_line, printable
 from kamailio_app.identity import split_values
-from kamailio_app.policy.attestation import Decision, Trunk
+from kamailio_app.policy.attestation import Trunk
 from kamailio_app.runtime.service import Service
 from kamailio_app.runtime.signing import ANYWHERE, Decided, Further, Origin
 from kamailio_app.sip import Request
@@ -56,6 +56,7 @@ class Outbound:
             decided = signing.decide(request, attest, origin)
             if origin.customer and origin.customer != decided.call.customer:
                 self._say_unknown(origin.customer.strip(), decided)
+            self._remove_what_is_ours_to_say(decided)
             if decided.decision.further or request.identity:
                 signed, signer = signing.sign(self.port.request_in_full(), decided, self._further(decided))
             else:
@@ -129,6 +130,13 @@ class Outbound:
         if lines:
             self.port.append_headers(lines)
 
+    def _remove_what_is_ours_to_say(self, decided: Decided) -> None:
+        """Whatever comes of the call, what the caller himself says there goes no further."""
+        if decided.decision.p_headers:
+            self._remove_headers(*_P_HEADERS)
+        if decided.trunk is not None and decided.trunk.bypass:
+            self._remove_headers(decided.trunk.bypass_header)
+
     def _remove_headers(self, *names: str) -> None:
         for name in names:
             self.port.remove_header(name)
@@ -138,7 +146,6 @@ class Outbound:
         claims, rule = signed.claims, decided.decision.rule
         attest, origid = (claims.attest.value, claims.origid) if claims else ("", "")
         if decided.decision.p_headers and claims:
-            self._remove_headers(*_P_HEADERS)
             port.append_headers(f"{_P_HEADERS[0]}: {attest}\r\n{_P_HEADERS[1]}: {origid}\r\n")
         results: dict[str, str | int] = {"token": "", "attest": attest, "origid": origid, "rule": rule}
         if self._answered:
@@ -205,7 +212,7 @@ class Outbound:
                 results |= {"code": decision.code, "phrase": decision.phrase}
                 self._answered = True
             elif token not in _AS_IT_IS:
-                self._pass_unsigned(decision, decided.trunk)
+                self._pass_unsigned(decided.trunk)
         port.publish(results)
         if settings.record.calls and token != "request_not_signed":
             self._record_unsigned(token, request, decided, rejected, (perf_counter_ns() - began) // 1000)
@@ -224,13 +231,9 @@ class Outbound:
             )
         return REJECTED if rejected else UNSIGNED
 
-    def _pass_unsigned(self, decision: Decision, trunk: Trunk | None) -> None:
-        if decision.p_headers:
-            # Ours to say, and there is nothing to say: what the caller himself says there goes no further
-            self._remove_headers(*_P_HEADERS)
+    def _pass_unsigned(self, trunk: Trunk | None) -> None:
         if trunk is not None and trunk.bypass:
             # The French network lets calls pass that a provider could not sign, and says so itself
-            self._remove_headers(trunk.bypass_header)
             self.port.append_headers(f"{trunk.bypass_header}: {trunk.bypass}\r\n")
 
     def _record_unsigned(self, token: str, request: Request, decided: Decided | None, rejected: bool, took: int) -> None:

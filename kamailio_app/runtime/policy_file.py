@@ -123,10 +123,12 @@ def _rule(name: str, values: dict[str, Any], defaults: dict[str, Any]) -> Rule:
     beside = sorted(set(outcome) - {"reject"} | ({"sign"} if "sign" in values and "reject" in outcome else set()))
     if beside:
         _refuse(where, f"{beside[0]}: says nothing of a call that is not signed")
+    # Who is not signed for says nothing of himself there either
+    p_headers = defaults.get("p_headers", SIGNING["p_headers"].default)
     if "reject" not in outcome:
-        return Rule(Decision(name, "pass"), conditions)
+        return Rule(Decision(name, "pass", p_headers=p_headers), conditions)
     code, phrase = _answer(where, "reject", outcome["reject"])
-    return Rule(Decision(name, "reject", code=code, phrase=phrase), conditions)
+    return Rule(Decision(name, "reject", code=code, phrase=phrase, p_headers=p_headers), conditions)
 
 
 def _signing(where: str, name: str, values: Mapping[str, Any]) -> Decision:

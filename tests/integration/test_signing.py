@@ -222,18 +222,35 @@ def test_origid_is_the_calls_the_trunks_the_customers_or_a_given_one(network: Ne
 
 
 def test_own_network_is_told_what_was_signed_and_no_caller_may(network: Network, tmp_path: Path, cfg: str) -> None:
-    policy = '[[rule]]\nname = "told"\ncaller = "1215*"\nattest = "B"\np_headers = true\n[[rule]]\nname = "not"\n'
+    policy = """
+        [defaults]
+        p_headers = true
+        [[rule]]
+        name = "told"
+        caller = "1215*"
+        attest = "B"
+        [[rule]]
+        name = "not-signed"
+        caller = "1312*"
+        sign = false
+        [[rule]]
+        name = "not-told"
+        p_headers = false
+    """
     claimed = lines("P-Attestation-Indicator: A", "P-Origination-ID: mine")
+    upstream = network.identity()
     with SigningSite(network, tmp_path, cfg, policy) as site:
-        for extra in ("", claimed):
-            for caller, told in ((OWN, True), (KNOWN, False)):
+        for extra in ("", claimed, f"{claimed}Identity: {upstream}\r\n"):
+            for caller, signed, told in ((OWN, True, True), (KNOWN, False, False), (STRANGE, True, False)):
                 site.phone.invite(site.target, caller=caller, extra=extra)
                 request = site.carrier.receive_request("INVITE")
                 site.carrier.answer(request)
                 assert site.phone.final().code == 486
-                claims = passport(request.header("identity")).claims
-                assert request.all("p-attestation-indicator") == (["B"] if told else [])
-                assert request.all("p-origination-id") == ([claims["origid"]] if told else [])
+                found = request.all("identity")
+                assert found == [upstream] if "Identity" in extra else len(found) == signed
+                ours = told and "Identity" not in extra
+                assert request.all("p-attestation-indicator") == (["B"] if ours else [])
+                assert request.all("p-origination-id") == ([passport(found[0]).claims["origid"]] if ours else [])
 
 
 def test_call_that_cannot_be_signed_is_rejected_or_passes_and_france_has_a_word_for_it(
@@ -270,10 +287,10 @@ def test_call_that_cannot_be_signed_is_rejected_or_passes_and_france_has_a_word_
         assert line.refused().start_line == "SIP/2.0 503 Service Unavailable"
         assert line.refused(caller=KNOWN).start_line == "SIP/2.0 480 No Certificate"
         rejected = [each for each in line.signer.calls().values() if each["result"] == "rejected"]
-        assert [(each["token"], each["answer"]) for each in rejected] == [
+        assert {(each["token"], each["answer"]) for each in rejected} == {
             ("certificate_expired", "503"),
             ("certificate_expired", "480"),
-        ]
+        }
         # Never an emergency call
         for call in (line.call(caller="+12155550999"), line.call(called="911"), line.call(caller=KNOWN, called="112")):
             assert (call.identities, call.signed["result"], call.signed["token"]) == ([], "unsigned", "certificate_expired")
@@ -282,8 +299,8 @@ def test_call_that_cannot_be_signed_is_rejected_or_passes_and_france_has_a_word_
         for extra in ("", spoofed):
             call = line.call(paris, caller="+33123456789", extra=extra)
             assert (call.identities, call.request.all("identity-bypass")) == ([], [token])
-        # Not signed on purpose: that is no outage
-        assert line.call(paris, caller=STRANGE).request.all("identity-bypass") == []
+        # Not signed on purpose: that is no outage, and no caller may say that it is one
+        assert line.call(paris, caller=STRANGE, extra=spoofed).request.all("identity-bypass") == []
 
 
 @pytest.mark.parametrize("outcome", ['unsigned = "reject"', 'unsigned = "pass"'])

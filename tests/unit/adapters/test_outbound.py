@@ -462,7 +462,9 @@ def test_call_that_needs_nothing_of_us_is_never_rejected(tmp_path: Path, case: C
     assert desk.sign(**case.changes) == 2
     assert desk.port.results["token"] == case.token
     assert NO_ANSWER.items() <= shown(desk).items()
-    assert (desk.port.lines, desk.port.removed) == ("", [])
+    # What the caller himself says there is not passed on, where it is a call
+    assert desk.port.lines == ""
+    assert desk.port.removed == ([] if case.token == "request_not_signed" else [*P_NAMES, "Identity-Bypass"])
 
 
 @pytest.mark.parametrize("changes", [{"to_uri": "sip:911@x"}, {"request_uri": "urn:service:sos.police"}])
@@ -499,12 +501,22 @@ def test_french_call_that_cannot_be_signed_says_so(tmp_path: Path, case: Case) -
     assert desk.port.removed == ["Identity-Bypass"]  # and never says it twice
 
 
+@pytest.mark.parametrize("rule", ["", '[[rule]]\nname = "no"\nsign = false\n', '[[rule]]\nname = "no"\nreject = 403\n'])
+@pytest.mark.parametrize("changes", [{}, {"identity": (identity(),)}])
+def test_no_french_caller_says_so_himself(tmp_path: Path, rule: str, changes: dict[str, Any]) -> None:
+    desk = Desk(tmp_path, FRENCH.format("pass") + rule)
+    desk.port.says = {"trunk": "fr"}
+    desk.sign(**changes)
+    assert desk.port.removed == ["Identity-Bypass"]
+    assert "Bypass" not in desk.port.lines
+
+
 @pytest.mark.parametrize(("trunk", "unsigned"), [("fr", "reject"), ("", "pass"), ("other", "pass")])
 def test_no_other_call_says_so(tmp_path: Path, trunk: str, unsigned: str) -> None:
     desk = Desk(tmp_path, FRENCH.format(unsigned) + "[trunk.other]\n")
     desk.port.says = {"trunk": trunk}
     assert desk.sign(from_uri="sip:alice@x") == (-1 if unsigned == "reject" else 2)
-    assert (desk.port.lines, desk.port.removed) == ("", [])
+    assert (desk.port.lines, desk.port.removed) == ("", ["Identity-Bypass"] if trunk == "fr" else [])
     assert desk.sign(from_uri="sip:+33123456789@x", to_uri="sip:+33412345678@x") == 1
     assert "Bypass" not in desk.port.lines
 
@@ -534,7 +546,19 @@ def test_diversion_of_a_call_that_others_attested_says_nothing_of_its_attestatio
     desk = Desk(tmp_path, f"[defaults]\np_headers = true\n{PEER}")
     assert desk.sign(identity=(identity(),), **TO_CAROL) == 1
     assert types(desk) == ["div"]
-    assert (headers(desk, P_NAMES[0]), desk.port.removed) == ([], [])
+    assert (headers(desk, P_NAMES[0]), desk.port.removed) == ([], P_NAMES)
+
+
+@pytest.mark.parametrize("outcome", ["sign = false", "reject = 403", "attest = 'A'"])
+@pytest.mark.parametrize("changes", [{}, {"identity": (identity(),)}, {"from_uri": "sip:alice@x"}])
+def test_no_caller_says_it_himself_whatever_becomes_of_the_call(tmp_path: Path, outcome: str, changes: dict[str, Any]) -> None:
+    desk = Desk(tmp_path, f"[defaults]\np_headers = true\n[[rule]]\nname = 'x'\n{outcome}\n")
+    desk.sign(**changes)
+    assert desk.port.removed == P_NAMES
+    assert len(headers(desk, P_NAMES[0])) == (not changes and "attest" in outcome)
+    other = Desk(tmp_path, f"[[rule]]\nname = 'x'\n{outcome}\n")
+    other.sign(**changes)
+    assert other.port.removed == []
 
 
 # --- Whose certificate ------------------------------------------------------------------------------------------

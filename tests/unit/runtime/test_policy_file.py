@@ -143,6 +143,13 @@ def test_sign_false_lets_the_call_go_on() -> None:
     assert rule("sign = false").decision == Decision("it", "pass")
 
 
+def test_call_that_is_not_signed_says_nothing_for_us_where_no_call_may() -> None:
+    policy = read(
+        '[defaults]\np_headers = true\n[[rule]]\nname = "a"\nport = 1\nsign = false\n[[rule]]\nname = "b"\nreject = 403'
+    )
+    assert all(rule.decision.p_headers for rule in policy.rules)
+
+
 @pytest.mark.parametrize(
     ("word", "code", "phrase"),
     [
