@@ -501,6 +501,7 @@ async def _have_no_end(pa: LabStiPa, request: web.Request) -> web.StreamResponse
     with suppress(OSError):
         while not pa._server.ends:
             await response.write(_ENDLESS_PIECE)
+            await asyncio.sleep(0)  # what is written to a connection that ends waits for nothing
     return response
 
 
