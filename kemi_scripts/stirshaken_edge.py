@@ -127,6 +127,8 @@ class Edge:
         KSR.hdr.remove("P-Attestation-Indicator")
         KSR.hdr.remove("P-Origination-ID")
         if KSR.is_INVITE() and self.stir.stir_sign(None, asked) < 0:
+            # By a transaction, which answers the call's retransmissions: it is one call, recorded once
+            KSR.tm.t_newtran()
             KSR.sl.send_reply(KSR.pv.get("$var(stir_code)"), KSR.pv.get("$var(stir_phrase)"))
             return
         self.record()

@@ -20,6 +20,7 @@ from kamailio_app.passport.encoding import from_base64url
 from kamailio_app.runtime.record_store import places
 from tests.integration.conftest import Site
 from tests.integration.fetching import Fetching
+from tests.integration.line import SigningSite
 from tests.integration.traffic import until
 
 RECORD = {"record_calls": True, "record_dir": "calls"}
@@ -127,3 +128,22 @@ def _fingerprint(log: str) -> str:
 
 def _seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
+
+
+def test_call_that_is_rejected_is_one_call_however_often_it_is_sent(network: Network, tmp_path: Path, cfg: str) -> None:
+    settings = network.settings(signing={"policy_file": "policy.toml"}, record=RECORD)
+    with SigningSite(network, tmp_path, cfg, '[[rule]]\nname = "never"\nreject = "603 Decline"\n', settings=settings) as site:
+        call_id = site.phone.invite(site.target, branch="again")
+        first = site.phone.receive()
+        for _ in range(3):
+            site.phone.invite(site.target, branch="again", call_id=call_id)
+            again = site.phone.receive()
+            assert (again.start_line, again.header("to")) == (first.start_line, first.header("to"))
+        assert first.start_line == "SIP/2.0 603 Decline"
+        site.phone.invite(site.target, branch="again", call_id=call_id)
+        assert site.phone.final().code == 603
+        last = site.phone.invite(site.target)
+        assert site.phone.final().header("call-id") == last
+        until(lambda: has(site, last), "the call on disk", 2)
+        assert [each["call_id"] for each in recorded(site)] == [call_id, last]
+        assert site.edge.log().count(f"sign call-id={call_id} ") == 1
