@@ -6,13 +6,16 @@ import pytest
 
 from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.credentials.credential import TrustAnchors
-from kamailio_app.explain.explanation import Explanation, explain
+from kamailio_app.explain.explanation import Explanation, completed, explain
 from kamailio_app.explain.judge import Edge, Found
+from kamailio_app.explain.steps import State
 from kamailio_app.sip import Request
+from kamailio_app.tn import NumberPlan
 
+from ...conformance import test_vectors_certificates as certificates
 from ...conformance import test_vectors_generated as generated
 from ...conformance.support import GENERATED, INVITE, NOW, identity, read, replace, text
-from ...conformance.test_vectors_published import OPENSIPS
+from ...conformance.test_vectors_published import FOREIGN_CLAIMS, OPENSIPS
 from .support import settings
 
 EXTENSION_SETTINGS = "[verification]\nrph_signers = [{}]"
@@ -99,6 +102,28 @@ def test_example_of_an_rfc_is_explained(file: str) -> None:
     field = text(file).partition(":")[2].strip()
     found = explained(replace(INVITE, identity=(field,)), {"*": "chain_leaf1234.pem"})
     assert found.token == "ppt_unsupported"
+
+
+@pytest.mark.parametrize(("file", "expected"), FOREIGN_CLAIMS.items())
+def test_claims_of_other_implementations_are_explained_with_their_token(file: str, expected: str) -> None:
+    call = Request("INVITE", "", "", "", identity=(f"{text(file)};info=<https://cr.example.test/x.pem>",))
+    call, assumed = completed(call, NumberPlan())
+    found = explain(call, Edge(settings(), TrustAnchors(()), None, lambda _url: Found()), NOW, assumed=assumed)
+    (step,) = [step for step in found.headers[0].steps if step.check == "claims"]
+    assert (step.token or "valid") == expected
+
+
+@pytest.mark.parametrize("chain", certificates.CHAINS, ids=lambda chain: chain.spc)
+def test_chain_of_a_real_repository_is_explained_with_its_token(chain: certificates.Chain) -> None:
+    octets = read(f"stici_real/{chain.file}")
+    now = certificates._middle(parse_chain(octets))
+    edge = Edge(settings(), certificates._observed("roots"), None, lambda _url: Found(octets, words="x"))
+    call = replace(INVITE, identity=(identity(text("generated/01_good_A.jwt")),))
+    steps = {step.check: step for step in explain(call, edge, now).headers[0].steps}
+    assert steps["chain"].token == ("" if chain.complete else "credential_untrusted")
+    assert steps["signer's certificate"].words == f"P-256, may sign, TNAuthList SPC {chain.spc}"
+    assert steps["number covered"].state is State.PASSED
+    assert steps["signature"].token == "signature_invalid"
 
 
 def test_every_vector_of_the_manifest_is_here() -> None:
