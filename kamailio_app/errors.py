@@ -606,11 +606,11 @@ FAILURES: Final[dict[str, Failure]] = {
         "`shakenctl explain --help` has an example of each; `--type` says which it is.",
     ),
     "input_unreadable": Failure(
-        ProviderRefused, "decision 7", "The file cannot be read.", "Compare its name, and whether you may read it: `ls -l`."
+        ProviderRefused, "RFC 3261 7", "The file cannot be read.", "Compare its name, and whether you may read it: `ls -l`."
     ),
     "capture_unreadable": Failure(
         ProviderRefused,
-        "decision 7",
+        "RFC 3261 7, 18",
         "The capture cannot be read.",
         "Install `tshark`; try `tshark -r FILE -Y sip`. A large one: raise `--timeout`, or cut it with `editcap`.",
     ),
