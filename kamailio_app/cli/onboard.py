@@ -70,11 +70,11 @@ class _Desk:
         if self.country != self.known.provider.country:
             about = f"the settings are for {self.known.provider.country}: nothing of this host was looked at"
             return stand(self.steps, notes, {}, _day(now)), (*self.remarks, about)
-        here = look_around(self.known, self.country, notes, now)
+        if fetch and sys.stderr.isatty():
+            click.echo("fetching the STI-PA's list and what is published ...", err=True)
+        here = look_around(self.known, self.country, notes, now, fetch=fetch)
         seen = looks(self.steps, notes, here)
         if fetch:
-            if sys.stderr.isatty():
-                click.echo("fetching what is published ...", err=True)
             seen["publication"] += published(here, self.known)
         unknown = sorted(notes.keys() - {step.id for step in self.steps})
         more = [f"noted of steps that this version does not know: {', '.join(unknown)}"] if unknown else []
@@ -175,7 +175,9 @@ def _values_and_proofs(command: Command) -> Command:
 
 
 @click.group("onboard", invoke_without_command=True)
-@click.option("--fetch", is_flag=True, help="Fetch the chains where they are published, as strangers would.")
+@click.option(
+    "--fetch", is_flag=True, help="Fetch the STI-PA's list, and the chains where they are published, as strangers would."
+)
 @_at_a_desk
 def command(*, desk: _Desk, fetch: bool) -> None:
     """The checklist to a signing certificate: where you are, what is next, and the command for it.

@@ -143,7 +143,7 @@ def _certificate(here: Here, _note: Note, _notes: Mapping[str, Note]) -> Iterato
             yield Seen(Verdict.VERIFIED, f"{pair.name} is {_whose(pair)}'s, ends in {left}, its root is {ground}")
         else:
             yield Seen(
-                Verdict.FITS, f"{pair.name} is {_whose(pair)}'s; no trust anchors to check it with: [verification] ca_file"
+                Verdict.FITS, f"{pair.name} is {_whose(pair)}'s; no trust anchors to check it with; --fetch asks the STI-PA"
             )
     yield from (Seen(Verdict.UNKNOWN, f"{name} waits for its certificate") for name in here.requested)
 

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from cryptography.x509 import Certificate
-
 from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.credentials.credential import TrustAnchors, fitness, validate
-from kamailio_app.credentials.trust_list import TrustList
+from kamailio_app.credentials.trust_list import TrustList, read_trust_list, signer_url
 from kamailio_app.errors import StirError
 from kamailio_app.lifecycle.checklist import Note
+from kamailio_app.lifecycle.inspection_trust import trusted
 from kamailio_app.lifecycle.pairs import pending, recall
 from kamailio_app.lifecycle.rotation_memory import Memory
 from kamailio_app.lifecycle.spc_token import look_at_spc_token
@@ -36,7 +35,6 @@ from kamailio_app.sti_as import Signer
 
 TIMER: Final = Path("/etc/systemd/system/timers.target.wants/shakenctl-renew.timer")
 _NOWHERE: Final = "https://not-published.invalid/{name}.pem"  # so that pairs can be looked at before public_cert_url is set
-_MAX_ANCHORS: Final = 1000
 _MAX_CHAIN: Final = 1 << 20
 _MAX_RECORD: Final = 64 << 20  # octets of the record that are searched for one signed call
 _MAX_TOKEN: Final = 1 << 16
@@ -99,11 +97,14 @@ class Here:
         return tuple(pair for pair in self.pairs if not self.provider.spc or self.provider.spc in pair.spcs)
 
 
-def look_around(known: Settings, country: str, notes: dict[str, Note], now: float, *, timer: Path = TIMER) -> Here:
-    """Everything that the checks look at."""
-    troubles: list[str] = []
-    listed, own = _list(known), _own_anchors(known, troubles)
-    anchors = TrustAnchors((*own, *(listed.certificates if listed else ())))
+def look_around(
+    known: Settings, country: str, notes: dict[str, Note], now: float, *, fetch: bool = False, timer: Path = TIMER
+) -> Here:
+    """Everything that the checks look at. `fetch`: the STI-PA is asked for its list, which waits for the network."""
+    held = trusted(known)
+    troubles = list(held.problems)
+    listed = (_fetched_list(known, now, troubles) if fetch and known.provider.sti_pa.url else None) or _list(known)
+    anchors = TrustAnchors(dict.fromkeys((*held.sti_cas.certificates, *(listed.certificates if listed else ()))))
     issued, requested = _waiting(known, troubles)
     since = Memory.read(known.provider.state_dir, now)
     pairs = (
@@ -148,14 +149,18 @@ def _list(known: Settings) -> TrustAnchors | None:
     return held.anchors() if held else None
 
 
-def _own_anchors(known: Settings, troubles: list[str]) -> tuple[Certificate, ...]:
+def _fetched_list(known: Settings, now: float, troubles: list[str]) -> TrustAnchors | None:
+    """The STI-PA's, as it gives it now; nothing is kept of it. None if it does not."""
+    from kamailio_app.lifecycle.sti_pa import sti_pa_of  # who does not fetch does not wait for the import
+
     try:
-        return parse_chain(known.ca_file.read_bytes(), limit=_MAX_ANCHORS) if known.ca_file else ()
-    except OSError as error:
-        troubles.append(f"[verification] ca_file: {known.ca_file}: {error.strerror}")
+        with sti_pa_of(known, anonymous=True) as sti_pa:
+            text = sti_pa.ca_list()
+            url = signer_url(text)
+            return read_trust_list(text, sti_pa.certificate(url) if url else b"", sti_pa.anchors, now).anchors()
     except StirError as error:
-        troubles.append(f"[verification] ca_file: {known.ca_file}: {error}")
-    return ()
+        troubles.append(f"the STI-PA's list: {error}")
+        return None
 
 
 def _with_trust(pair: PairHere, anchors: TrustAnchors, listed: TrustAnchors | None, known: Settings, now: float) -> PairHere:

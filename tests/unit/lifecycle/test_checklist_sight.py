@@ -258,7 +258,7 @@ def test_certificate_without_anchors_fits_and_is_not_verified(host: Host) -> Non
     host.install()
     host.sections["verification"]["ca_file"] = ""
     verdicts = host.said("certificate")
-    assert verdicts == [(Verdict.FITS, f"{NAME} is 1234's; no trust anchors to check it with: [verification] ca_file")]
+    assert verdicts == [(Verdict.FITS, f"{NAME} is 1234's; no trust anchors to check it with; --fetch asks the STI-PA")]
 
 
 def test_pairs_that_cannot_be_used_are_said(host: Host) -> None:
@@ -271,7 +271,7 @@ def test_files_that_are_missing_are_troubles_and_no_errors(host: Host) -> None:
     host.sections["verification"]["ca_file"] = "nowhere.pem"
     host.sections["record"]["record_dir"] = "stirshaken.toml"
     assert [trouble.partition(": ")[0] for trouble in host.here().troubles] == [
-        "[verification] ca_file",
+        "file_unreadable",
         str(host.directory / "stirshaken.toml"),
     ]
 
