@@ -129,7 +129,8 @@ def _uri_identity(scheme: str, user: str, host: str) -> Party | None:
 def caller(request: Request, source: str, plan: NumberPlan = AS_WRITTEN) -> Party | None:
     """The calling identity. `source` "pai": P-Asserted-Identity if there is one, else From; "from": From only.
 
-    Of several asserted identities a number goes before a URI, and a tel URI before a sip URI (RFC 3325 9.1).
+    Of several asserted identities a number goes before a URI, and a tel URI before a sip URI (RFC 3325 9.1). If none can be
+    read nobody is the caller (decision 62): who asserts something else than From does not vouch for From.
     """
     if source == "pai" and request.asserted:
         if len(request.asserted) == 1 and (known := _GLOBAL_NUMBER.fullmatch(request.asserted[0])):
@@ -140,8 +141,7 @@ def caller(request: Request, source: str, plan: NumberPlan = AS_WRITTEN) -> Part
         for found in parties:
             if found.kind == "tn":
                 return found
-        if parties:
-            return parties[0]
+        return parties[0] if parties else None
     return party(request.from_uri, plan)
 
 

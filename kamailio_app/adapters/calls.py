@@ -193,7 +193,9 @@ class Calls:
         # More than any honest call has are not passed on: one that was not looked at could say verstat
         values, from_uri, named = request.asserted[:MAX_ASSERTED], request.from_uri, False
         if verstat and caller is None:
+            # Where nobody is the caller nothing was verified; that is said where a callee will look, on From
             caller = sip.caller(request._replace(asserted=values), rules.orig_source, rules.plan)
+            caller = caller or sip.party(from_uri, rules.plan)
         if verstat and caller is not None and rules.orig_source == "pai":
             values = tuple([sip.with_verstat(value, verstat, caller, rules.plan) for value in values])
             named = ";verstat=" in "".join(values)

@@ -201,9 +201,14 @@ def test_asserted_uri_counts_if_no_number_is_asserted() -> None:
     assert sip.caller(request(asserted=("<sip:alice@gw>",)), "pai") == uri("sip:alice@gw")
 
 
-@pytest.mark.parametrize("asserted", ["", "<>", "garbage", '"', "<mailto:a@b>"])
-def test_unreadable_asserted_identity_counts_as_none(asserted: str) -> None:
-    assert sip.caller(request(asserted=(asserted,)), "pai") == tn("12155550121")
+@pytest.mark.parametrize(
+    "asserted", ["", "<>", "garbage", '"', "<mailto:a@b>", "<pres:bob@x>", '"A" <sip:+12155559999@x', "<tel:+1-abc>"]
+)
+def test_caller_of_an_unreadable_asserted_identity_is_nobody(asserted: str) -> None:
+    for values in ((asserted,), (asserted, asserted), (f"{asserted}, {asserted}",)):
+        assert sip.caller(request(asserted=values), "pai") is None
+    assert sip.caller(request(asserted=(asserted,)), "from") == tn("12155550121")
+    assert sip.caller(request(asserted=(asserted, "<tel:+12155550199>")), "pai") == tn("12155550199")
 
 
 def test_called_is_to_or_the_request_uri() -> None:

@@ -412,6 +412,7 @@ def test_date_counts_where_it_is_not_ignored(date: str | None, token: str) -> No
         {"from_uri": ""},
         {"from_uri": "tel:alice"},
         {"asserted": ("<tel:+12155550122>",)},
+        {"asserted": ("<pres:bob@gw>",)},  # who asserts what nobody can read does not vouch for From
     ],
 )
 def test_caller_is_the_one_that_was_signed(changes: dict[str, Any]) -> None:

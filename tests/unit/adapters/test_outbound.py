@@ -109,6 +109,8 @@ def test_lines_about_calls_can_be_turned_off(tmp_path: Path, calls: bool, level:
         ("", {"in_dialog": True}, "request_not_signed"),
         ("", {"identity": (identity(),)}, "identity_present"),
         ("", {"from_uri": "sip:alice@x"}, "orig_missing"),
+        ("", {"asserted": ("<pres:bob@x>",)}, "orig_missing"),
+        ("", {"asserted": ("<sip:+12155559999@x",)}, "orig_missing"),
         ("", {"to_uri": "sip:bob@x"}, "dest_missing"),
         ("", {"date": "yesterday"}, "date_malformed"),
         ("", {"date": STALE}, "date_stale"),
