@@ -98,7 +98,7 @@ docker-test: tools
 	SUITE=$(SUITE) $(PYTHON) -m pytest tests/docker
 
 tools: PACKAGES := $(TOOLS)
-tools: debian .venv/.tools
+tools: debian .venv/.tools build/nginx
 
 # Tests start a PostgreSQL of their own; Debian's package would start another where there is none yet
 CLUSTERS := /etc/postgresql-common/createcluster.d
@@ -112,6 +112,11 @@ debian:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 			apt-get install -y -qq --no-install-recommends -o=Dpkg::Use-Pty=0 $$missing >/dev/null; \
 	fi
+
+# nginx's program alone, for the test of its example: the package would start a web server
+build/nginx: | debian
+	@command -v nginx >/dev/null || { mkdir -p build && cd build && fetch="apt-get download -qq -o APT::Sandbox::User=root nginx" && \
+		{ $$fetch >/dev/null 2>&1 || { apt-get update -qq && $$fetch; }; } && dpkg -x nginx_*.deb nginx && rm nginx_*.deb; }
 
 # Debian's own interpreter: the one that Kamailio embeds
 .venv/.edge: pyproject.toml | debian

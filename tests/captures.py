@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from kamailio_app.lab.edge import ROOT
 from kamailio_app.lab.walk import Step, Walk, walk_in
 
-PAGE: Final = Path(__file__).resolve().parents[1] / "cfg/WALK.md"
+PAGE: Final = ROOT / "cfg/WALK.md"
 _HEAD: Final = """# From nothing to a verified call, as a terminal shows it
 
 The whole way in the laboratory: an STI-PA, an STI-CA and a certificate repository on this machine, a provider who has an
-account at each, and two edges. `shakenctl lab walk` goes it again, in less than a minute; `make captures` writes this page. What
-each step is for, and what it takes outside of a laboratory: [ONBOARDING.md](ONBOARDING.md).
+account at each, and two edges. `shakenctl lab walk` goes it again, in less than a minute; `make captures` writes this page.
+What each step is for, and what it takes outside of a laboratory: [ONBOARDING.md](ONBOARDING.md).
 """
 
 
@@ -31,9 +32,9 @@ def page(walk: Walk, directory: Path) -> str:
 def _section(step: Step, directory: Path) -> Iterator[str]:
     yield f"## {step.title}\n"
     yield "```console"
-    yield f"$ {_elsewhere(step.command, directory)}"
+    yield f"$ {elsewhere(step.command, directory)}"
     if step.output.strip():
-        yield _elsewhere(step.output.rstrip("\n"), directory)
+        yield elsewhere(step.output.rstrip("\n"), directory)
     yield "```\n"
 
 
@@ -46,8 +47,9 @@ _OWN: Final = (
 )
 
 
-def _elsewhere(text: str, directory: Path) -> str:
-    text = text.replace(str(directory), "/var/lib/lab")
+def elsewhere(text: str, directory: Path) -> str:
+    """What a terminal of somebody else shows."""
+    text = text.replace(str(directory), "/var/lib/lab").replace(str(ROOT), "/opt/kamailio-stirshaken")
     for own, instead in _OWN:
         text = own.sub(instead, text)
     return "\n".join(line.rstrip() for line in text.split("\n"))

@@ -221,6 +221,7 @@ def _go(walker: _Walker, stack: ExitStack) -> None:
     run("Is a renewal due?", "renew", "--dry-run")
     run("The certificate is revoked", "lab", "tell", place, "revoke", name)
     walker.call("Nobody accepts its calls any more", line.call, "437 Unsupported Credential\n.*credential_revoked")
+    run("Why?", "explain", "credential_revoked", expect="437")
     run("The next certificate", "acme", "order", "--name", f"{name}-new")
     run("It is published", "publish", "stage", f"{name}-new")
     run("And signs", "publish", "switch", f"{name}-new", "--control", control)

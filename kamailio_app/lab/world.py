@@ -60,6 +60,8 @@ class World:
         self.sti_ca = LabStiCa(
             self.hierarchy, tls, policy_root, _nowhere, host, ports[1], name, revoked=self.sti_pa.revoke, location=""
         )
+        # Another STI-CA, so that the list is one also without ours
+        self.sti_pa.list_ca(Hierarchy(self.hierarchy.now, "Other Lab").root.certificate)
         self.sti_cr = Repository(directory / "sti-cr-tls", tls, host, ports[2], name)
         self.sti_cr.served = self.published
         self._stack = ExitStack()
