@@ -118,7 +118,12 @@ def tell(*, directory: Path, words: tuple[str, ...], as_json: bool) -> None:
 @command.command()
 @json_option
 def faults(*, as_json: bool) -> None:
-    """What the servers can be told to do wrong."""
+    """What the servers can be told to do wrong.
+
+    \b
+    Example:
+      shakenctl lab faults
+    """
     from kamailio_app.lab.world import FAULTS
 
     rows = [(f"{server}:{name}", words) for server, known in FAULTS.items() for name, words in known.items()]
@@ -133,6 +138,10 @@ def walk(*, directory: Path | None, as_json: bool) -> None:
 
     Starts a laboratory, two edges (Kamailio) and calls (SIPp) of its own; ends with the certificate revoked and the STI-CA
     struck off. Without DIRECTORY in one that is removed again. Exit status 1 if one step is not as it should be.
+
+    \b
+    Example:
+      shakenctl lab walk
     """
     from kamailio_app.lab.walk import walk_in
 
