@@ -54,7 +54,7 @@ def command() -> None:
 @settings_option
 @json_option
 def register(agree: bool, settings: Path, as_json: bool) -> None:
-    """Open the account at the STI-CA, or find the one that there is.
+    """Open the account, or find the one that there is.
 
     Makes the account's key where there is none. May be run again at any time; after an interrupted rollover it finds out which
     key the STI-CA has.
@@ -95,7 +95,9 @@ def order(
     settings: Path,
     as_json: bool,
 ) -> None:
-    """Order a certificate: account, SPC token, challenge, request, chain, all checked.
+    """Order a certificate, or go on with an order.
+
+    Account, SPC token, challenge, request, chain: all of it, and all checked.
 
     The key is made first and never lost: an order that was interrupted goes on where it stopped when the command is run again.
     The chain is checked before it is kept: our key, our provider code, valid now, a path to a trusted root. Nothing is signed
@@ -125,9 +127,9 @@ def order(
 @settings_option
 @json_option
 def status(settings: Path, as_json: bool) -> None:
-    """The account as the STI-CA has it, and the pairs with what became of their orders.
+    """The account, and what became of orders.
 
-    Orders nothing. Exit status 1 if the STI-CA has no valid account of ours, or a pair is in trouble.
+    The account is shown as the STI-CA has it now. Orders nothing. Exit status 1 if the STI-CA has no valid account of ours, or a pair is in trouble.
 
     \b
     Example:
@@ -152,9 +154,9 @@ def status(settings: Path, as_json: bool) -> None:
 @settings_option
 @json_option
 def rollover(yes: bool, settings: Path, as_json: bool) -> None:
-    """Change the account's key: a new one is made, and the former is deleted when the STI-CA has taken it.
+    """Change the account's key.
 
-    Certificates and their keys stay as they are. SPC tokens that were issued for the former key are of no more use. If it is
+    A new one is made, and the former is deleted when the STI-CA has taken the new one. Certificates and their keys stay as they are. SPC tokens that were issued for the former key are of no more use. If it is
     interrupted, `shakenctl acme register` finds out which key the STI-CA has.
 
     \b
@@ -177,9 +179,9 @@ def rollover(yes: bool, settings: Path, as_json: bool) -> None:
 @settings_option
 @json_option
 def revoke(*, name: str, reason: str, yes: bool, settings: Path, as_json: bool) -> None:
-    """Have the STI-CA revoke the certificate of pair NAME, for ever.
+    """Have a certificate revoked, for ever.
 
-    Verifiers refuse calls that are signed with it as soon as it stands in the STI-PA's CRL. Switch to another pair first, if
+    NAME is its pair's. Verifiers refuse calls that are signed with it as soon as it stands in the STI-PA's CRL. Switch to another pair first, if
     calls are signed with it: `shakenctl renew --now`.
 
     \b
@@ -213,7 +215,7 @@ def revoke(*, name: str, reason: str, yes: bool, settings: Path, as_json: bool) 
 @settings_option
 @json_option
 def request_(*, name: str | None, crl_url: str | None, crl_issuer: str, settings: Path, as_json: bool) -> None:
-    """Make a key and a certificate request, for an STI-CA without ACME.
+    """Without ACME: make a key and a request.
 
     The pair waits in provider_state_dir/pairs until `acme install` brings its certificate; `renew` leaves it alone until then.
     NAME is by default like sp1234-20261129.
@@ -250,9 +252,9 @@ def request_(*, name: str | None, crl_url: str | None, crl_issuer: str, settings
 def install(
     *, name: str, chain_file: Path, key_file: Path | None, passphrase_file: Path | None, settings: Path, as_json: bool
 ) -> None:
-    """Bring a certificate that came by hand: the chain in CHAIN_FILE, PEM, for pair NAME.
+    """Without ACME: bring the certificate.
 
-    Checked before it is kept: that key, that provider code, valid now, a path to a trusted root. Nothing is signed with it yet.
+    CHAIN_FILE holds the chain in PEM, for the pair NAME. Checked before it is kept: that key, that provider code, valid now, a path to a trusted root. Nothing is signed with it yet.
 
     \b
     Examples:

@@ -309,6 +309,9 @@ class AcmeClient:
         pair = pairs.begin(state_dir, name)
         if pair.state != "requested":
             raise failure("file_exists", pair.chain_file.name)
+        record = pairs.recall(state_dir, name)
+        spc = authority.spcs[0] if authority.spcs else ""
+        pairs.remember(state_dir, name, replace(record, spc=spc, asked=record.asked or int(self._now()), by_hand=False))
         try:
             with translated():
                 self.account(fresh=False)
@@ -372,8 +375,7 @@ class AcmeClient:
         response = self.acme.send(self.acme.directory["newOrder"], members)
         run.url = self.acme.location(response)
         run.order = read(Order, response)
-        spc = run.authority.spcs[0] if run.authority.spcs else ""
-        new = replace(record, spc=spc, asked=int(self._now()), directory=self._rules.directory, order=run.url)
+        new = replace(record, asked=int(self._now()), directory=self._rules.directory, order=run.url)
         pairs.remember(self._provider.state_dir, run.pair.name, new)
 
     def _poll(self, run: _Run) -> None:

@@ -33,7 +33,7 @@ from kamailio_app.runtime.choice import moment
 from kamailio_app.runtime.keystore import load_signers
 from kamailio_app.runtime.settings import Settings
 
-Clock = Callable[[], float]  # seconds since 1970
+Clock = Callable[[], float]  # seconds: `now` since 1970, `clock` monotonic
 
 _BY_HAND: Final = "the settings have no acme_directory: `shakenctl acme request`, then `acme install`"
 
@@ -130,6 +130,7 @@ def renew(
     look: Look | None = None,
     token_for: TokenFor | None = None,
     now: Clock = time.time,
+    clock: Clock = time.monotonic,
     wait: Callable[[float], None] = time.sleep,
 ) -> list[Step]:
     """Whatever is next for every pair: order when it is due, publish, look, switch, reload, retire. What fails is a step that
@@ -137,7 +138,7 @@ def renew(
 
     Errors: those that concern all: settings, directories.
     """
-    placed = partial(order, settings, token_for=token_for, seconds=seconds, say=say, now=now, wait=wait)
+    placed = partial(order, settings, token_for=token_for, seconds=seconds, say=say, now=now, clock=clock, wait=wait)
     steps = [_order(settings, now(), force, placed)]
     rotated = Rotation(settings, now(), Kamailio(control), look).advance()
     steps += [Step(*step) for step in rotated]
@@ -162,11 +163,12 @@ def order(
     seconds: float = ORDER_SECONDS,
     say: Say = lambda _words: None,
     now: Clock = time.time,
+    clock: Clock = time.monotonic,
     wait: Callable[[float], None] = time.sleep,
 ) -> Obtained:
     """A certificate for this pair, with SPC tokens of the STI-PA by default. Errors: of `AcmeClient.order` and `StiPa`."""
     provider = settings.provider
-    with AcmeClient(provider.sti_ca, provider, seconds=seconds, say=say, now=now, wait=wait) as client:
+    with AcmeClient(provider.sti_ca, provider, seconds=seconds, say=say, now=now, clock=clock, wait=wait) as client:
         return client.order(name, token_for or tokens(settings, now), anchors=anchors(settings, now()))
 
 
@@ -243,4 +245,5 @@ def _waiting(settings: Settings, next_: Plan, now: float = 0) -> Step:
 
 
 def _trouble(record: Record) -> str:
-    return f"begun {moment(record.asked)}{f'; {record.trouble}' if record.trouble else ''}" if record.asked else "begun"
+    begun = f"begun {moment(record.asked)}" if record.asked else "begun"
+    return f"{begun}; {record.trouble}" if record.trouble else begun
