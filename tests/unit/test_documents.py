@@ -60,7 +60,7 @@ def test_every_failure_of_verification_is_in_the_table() -> None:
 def test_every_package_of_the_edge_image_is_pinned_as_the_project_pins_it() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     constraints = (ROOT / "docker/constraints.txt").read_text().splitlines()
-    assert set(project["dependencies"]) <= set(constraints)
+    assert {*project["dependencies"], *project["optional-dependencies"]["lifecycle"]} <= set(constraints)
     assert [line for line in constraints if not re.fullmatch(r"#.*|[\w.-]+==[\w.]+", line)] == []
 
 
