@@ -27,7 +27,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
-from aiohttp import BasicAuth, web
+from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -309,11 +309,8 @@ class LabStiPa:
     async def _authority_token(self, request: web.Request) -> web.StreamResponse:
         """RFC 9448 5.5: 403 for wrong credentials and for an account that does not exist."""
         user = request.match_info["user"]
-        try:
-            login = BasicAuth.decode(request.headers.get("Authorization", ""), encoding="utf-8")
-        except ValueError:
-            login = BasicAuth("")
-        if login.login != user or not self._knows(user, login.password):
+        name, password = _basic(request)
+        if name != user or not self._knows(user, password):
             raise _Refused(403, "1002", "No such account, or not yours")
         return web.json_response({"token": self._token(await _members(request), self.accounts[user].spcs)})
 
@@ -471,9 +468,9 @@ async def _break_off(_pa: LabStiPa, request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
-async def _say_nothing(pa: LabStiPa, _request: web.Request) -> web.StreamResponse:
+async def _say_nothing(pa: LabStiPa, request: web.Request) -> web.StreamResponse:
     await pa._server.end()
-    return web.Response(status=503)
+    return await _break_off(pa, request)
 
 
 async def _drip(pa: LabStiPa, request: web.Request) -> web.StreamResponse:
@@ -535,6 +532,16 @@ async def _members(request: web.Request) -> dict[str, Any]:
     if not isinstance(members, dict):
         raise _Refused(400, "1000", "The body is no JSON object")
     return members
+
+
+def _basic(request: web.Request) -> tuple[str, str]:
+    """User and password (RFC 7617 2); empty where there are none."""
+    scheme, _, held = request.headers.get("Authorization", "").partition(" ")
+    try:
+        user, _, password = b64decode(held, validate=True).decode().partition(":")
+    except ValueError:
+        return "", ""
+    return (user, password) if scheme.lower() == "basic" else ("", "")
 
 
 def _authority(tkvalue: str) -> TNAuthList:

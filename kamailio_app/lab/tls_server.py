@@ -64,7 +64,8 @@ class TlsServer:
     def stop(self) -> None:
         """No thread and no connection is left after this."""
         if self._thread is not None and self._loop is not None and self._ending is not None:
-            self._loop.call_soon_threadsafe(self._ending.set)
+            with suppress(RuntimeError):  # it never began, and has ended already
+                self._loop.call_soon_threadsafe(self._ending.set)
             self._thread.join()
         self._socket.close()
 

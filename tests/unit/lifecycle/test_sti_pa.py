@@ -24,10 +24,11 @@ from kamailio_app.credentials.trust_list import read_trust_list
 from kamailio_app.errors import StirError
 from kamailio_app.lab.sti_pa import FAULTS, PASSWORD, USER, Account, LabStiPa
 from kamailio_app.lifecycle import sti_pa as module
-from kamailio_app.lifecycle.https import Answer
+from kamailio_app.lifecycle.https import Answer, ask
 from kamailio_app.lifecycle.keys import fingerprint, new_key
 from kamailio_app.lifecycle.request import CrlPoint, certificate_request
 from kamailio_app.lifecycle.sti_pa import PASSWORD_VARIABLE, StiPa, sti_pa_of, sti_pa_roots
+from kamailio_app.passport.encoding import json_object
 from kamailio_app.runtime.settings import parse
 
 from ..builders import refused
@@ -88,7 +89,7 @@ def test_login_says_what_the_sti_pa_says(client: StiPa, office: Office) -> None:
 def test_token_is_for_what_was_asked_and_verified(client: StiPa, office: Office) -> None:
     key = new_key()
     for form in ("jwk", "spki"):
-        mark = fingerprint(key.public_key(), form)  # type: ignore[arg-type]
+        mark = fingerprint(key.public_key(), form)
         issued = client.token("1234", SPC, mark, now=time.time())
         token = issued.token
         assert (token.authority, token.fingerprint, token.ca) == (SPC, mark, False)
@@ -266,11 +267,10 @@ def test_post_is_not_repeated_where_it_may_have_been_done(office: Office, client
 
 def test_access_token_goes_to_the_api_alone(office: Office, client: StiPa, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[str, bool]] = []
-    really = module.ask
 
     def watched(through: Any, method: str, url: str, **options: Any) -> Answer:
         sent.append((url.removeprefix(office.server.url), "Authorization" in (options.get("headers") or {})))
-        return really(through, method, url, **options)
+        return ask(through, method, url, **options)
 
     monkeypatch.setattr(module, "ask", watched)
     ask_token(client)
@@ -396,7 +396,7 @@ def test_refusals_are_shown_printable(status: int, answer: str, words: str, monk
 @pytest.mark.parametrize("members", ['"crl": 5', '"crl": "ftp://x"', '"crl": "https://x y"', '"crl": "https://x", "iss": 5'])
 def test_place_of_the_crl_is_checked_where_it_is_given(members: str, office: Office, client: StiPa) -> None:
     with refused("sti_pa_malformed"):
-        client._crl_point(module.json_object(f"{{{members}}}".encode()))
+        client._crl_point(json_object(f"{{{members}}}".encode()))
     assert client._crl_point({}) is None
     assert client._crl_point({"crl": "https://x/crl"}) == CrlPoint("https://x/crl", "")
 
