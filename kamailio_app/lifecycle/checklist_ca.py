@@ -108,7 +108,7 @@ STEPS: Final[tuple[Step, ...]] = (
         "a token that lives shortly; acme order asks for one by itself",
         needs=("sti-pa", "sti-ca"),
         commands=("shakenctl sti-pa token --out FILE",),
-        facts=(Fact("the token names the ACME account's key by its fingerprint", "RFC 9448 5.3"),),
+        facts=(Fact("the token names the ACME account's key by its fingerprint", "RFC 9448 5.4"),),
         check="token",
         checked="the SPC and the end of a token whose file is noted (--file)",
     ),

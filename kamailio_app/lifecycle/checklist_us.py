@@ -160,7 +160,7 @@ STEPS: Final[tuple[Step, ...]] = (
         commands=("shakenctl sti-pa ca-list --out FILE", "shakenctl acme register"),
         facts=(
             Fact("18 self-signed roots issued what was published", "the published certificates", "2025-08"),
-            Fact("ask which fingerprint it checks in the token: jwk or spki ([sti_pa] spc_token_fingerprint)", "RFC 9448 5.3"),
+            Fact("ask which fingerprint it checks in the token: jwk or spki ([sti_pa] spc_token_fingerprint)", "RFC 9448 5.4"),
         ),
         check="sti_ca",
         checked="the settings name the directory; the root of the chain is in the STI-PA's list, where that is on disk",
@@ -174,7 +174,7 @@ STEPS: Final[tuple[Step, ...]] = (
         needs=("sti-pa", "sti-ca"),
         commands=("shakenctl sti-pa token --out FILE",),
         facts=(
-            Fact("the token names the ACME account's key by its fingerprint", "RFC 9448 5.3"),
+            Fact("the token names the ACME account's key by its fingerprint", "RFC 9448 5.4"),
             Fact(
                 "everybody who obliges himself to sign gets a token and a certificate of his own",
                 _OWN_CERTIFICATE,

@@ -79,7 +79,7 @@ PROVIDER_SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
                 "spc_token_fingerprint",
                 "jwk",
                 "Of which form of the ACME account key the token has the SHA-256: jwk (its JWK thumbprint) or spki (its DER).",
-                "RFC 9448 5.3; spki is met in the field",
+                "RFC 9448 5.4; spki is met in the field",
                 '"spki"',
                 choices=("jwk", "spki"),
             ),
