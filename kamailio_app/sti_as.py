@@ -26,7 +26,7 @@ from kamailio_app.passport.encoding import canonical_json, to_base64url
 from kamailio_app.passport.extension import DIV, EXTENSIONS, RCD, RPH, ExtensionClaims, extension_passport
 from kamailio_app.passport.media import MediaKey, media_keys, media_members
 from kamailio_app.passport.parties import readings
-from kamailio_app.passport.passport import SHAKEN, JoseHeader, jose_header, shaken_passport
+from kamailio_app.passport.passport import SHAKEN, JoseHeader, jose_header, jose_ppt, shaken_passport
 from kamailio_app.passport.rcd import CLAIMS as RCD_CLAIMS
 from kamailio_app.passport.rcd import RichCallData, rcd_members
 from kamailio_app.passport.retargeting import diverting
@@ -155,15 +155,18 @@ def sign(
 ) -> Signed:
     """Sign an initial INVITE. `parties`: caller and called, if they are known already.
 
-    Errors (the call goes on unsigned): `request_not_signed`, `identity_present`, `orig_missing`, `dest_missing`,
-    `date_malformed`, `date_stale`, `date_in_future`, `certificate_expired`, `certificate_not_yet_valid`, `tn_not_authorized`.
+    Errors (the call goes on unsigned): `request_not_signed`, `identity_too_many`, `identity_present`, `orig_missing`,
+    `dest_missing`, `date_malformed`, `date_stale`, `date_in_future`, `certificate_expired`, `certificate_not_yet_valid`,
+    `tn_not_authorized`.
     """
     # ATIS-1000074 5.2: initial INVITEs; neither ACK, CANCEL nor anything inside a dialog
     if request.method != "INVITE" or request.in_dialog:
         raise failure("request_not_signed", request.method)
     # RFC 8946 4.1: what others signed stays; never two of ours
-    if request.identity and carries_shaken(request):
-        raise failure("identity_present")
+    if request.identity:
+        values = _values(request)
+        if any(map(_is_shaken, values)):
+            raise failure("identity_present")
     orig, dest = parties or (
         sip.caller(request, rules.orig_source, rules.plan),
         sip.called(request, rules.dest_source, rules.plan),
@@ -224,14 +227,34 @@ def carries_shaken(request: sip.Request) -> bool:
     return any(_is_shaken(value) for field in request.identity for value in split_values(field))
 
 
+def _values(request: sip.Request) -> list[str]:
+    """The Identity values of the request. Errors: `identity_too_many`: what stands behind was not looked at."""
+    values = [value for field in request.identity for value in split_values(field)]
+    if len(values) > MAX_IDENTITY_HEADERS:
+        raise failure("identity_too_many", str(len(values)))
+    return values
+
+
 def _is_shaken(value: str) -> bool:
-    """Is this a header that says it is shaken? What cannot be read is not ours to judge."""
+    """Is this a header that says it is shaken, as its ppt parameter or as its PASSporT? Some verifier believes either.
+
+    What cannot be read is not ours to judge.
+    """
     try:
         identity = parse_identity(value)
-        ppt = identity.parameters.ppt
-        return (ppt or (not identity.compact and jose_header(identity.digest.partition(".")[0]).ppt)) == SHAKEN
     except StirError:
         return False
+    said = identity.parameters.ppt or ""
+    return said.lower() == SHAKEN or (not identity.compact and _ppt(identity.digest).lower() == SHAKEN)
+
+
+def _ppt(digest: str) -> str:
+    """What a PASSporT in full form says of its type, whatever else is wrong with it."""
+    text = digest.partition(".")[0]
+    try:
+        return jose_header(text).ppt or ""
+    except StirError:
+        return jose_ppt(text) or ""
 
 
 # --- Whatever is wanted -----------------------------------------------------------------------------------------
@@ -319,10 +342,7 @@ def _is_ordinary(request: sip.Request, further: tuple[Any, ...], rules: SigningR
 
 def _present(request: sip.Request) -> list[_Present]:
     """Errors: `identity_too_many`."""
-    values = [value for field in request.identity for value in split_values(field)]
-    if len(values) > MAX_IDENTITY_HEADERS:
-        raise failure("identity_too_many", str(len(values)))
-    return [_read(_CONTROL.sub(" ", value).strip(" ")) for value in values]
+    return [_read(_CONTROL.sub(" ", value).strip(" ")) for value in _values(request)]
 
 
 # A value that goes back into the request ends no line there
@@ -338,6 +358,9 @@ def _read(value: str) -> _Present:
         if identity.compact:
             return _Present(value, shaken)
         jose = jose_header(identity.digest.partition(".")[0])
+        # RFC 8224 4.1, as our own verification has it: the parameter may be absent, and says nothing else than the PASSporT
+        if identity.parameters.ppt is not None and identity.parameters.ppt != jose.ppt:
+            raise failure("ppt_mismatch", repr(jose.ppt))
         if jose.ppt == SHAKEN:
             return _Present(value, shaken, shaken_passport(identity.digest, jose).claims)
         if jose.ppt in EXTENSIONS:

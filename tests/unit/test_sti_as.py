@@ -16,7 +16,7 @@ from kamailio_app.sip import format_date
 from kamailio_app.sti_as import Signed, Signer, SigningRules, check_date, sign
 from kamailio_app.tn import NumberPlan
 
-from .builders import CLAIMS, DATE, DEST, JOSE, NOW, ORIG, ORIGID, X5U, identity, provider, refused, request, signer
+from .builders import ABSENT, CLAIMS, DATE, DEST, JOSE, NOW, ORIG, ORIGID, X5U, identity, provider, refused, request, signer
 
 SIGNER = signer()
 DEFAULT = SigningRules()
@@ -140,13 +140,36 @@ def test_second_header_field_counts_too() -> None:
         f"..c2ln;info=<{X5U}>",
         f"..c2ln;info=<{X5U}>;ppt=div",
         identity({"ppt": "div"}, parameters=f";info=<{X5U}>"),
-        identity(parameters=f";info=<{X5U}>;ppt=div"),
         f"a.b.c;info=<{X5U}>",
         "a" * 20_000,
     ],
 )
 def test_what_others_signed_otherwise_is_no_obstacle(present: str) -> None:
     assert signs(identity=(present,)).identity
+
+
+@pytest.mark.parametrize("ppt", ["SHAKEN", "Shaken", '"shaken"', "div", "shaken.", "rcd"])
+def test_what_its_passport_or_its_parameter_calls_shaken_is_shaken(ppt: str) -> None:
+    with refused("identity_present"):
+        signs(identity=(identity(parameters=f";info=<{X5U}>;ppt={ppt}"),))
+
+
+@pytest.mark.parametrize("jose", [{"ppt": "Shaken"}, {"ppt": "shaken", "alg": "none"}, {"ppt": "shaken", "x5u": ABSENT}])
+def test_passport_that_is_shaken_and_otherwise_wrong_is_shaken(jose: dict[str, Any]) -> None:
+    with refused("identity_present"):
+        signs(identity=(identity(jose, parameters=f";info=<{X5U}>;ppt=div"),))
+
+
+@pytest.mark.parametrize("count", [10, 11])
+@pytest.mark.parametrize("merged", [False, True])
+def test_more_identities_than_anybody_looks_at_are_not_signed_beside(count: int, merged: bool) -> None:
+    junk = (f"a.b.c;info=<{X5U}>",) * count
+    values = (",".join(junk),) if merged else junk
+    if count == 10:
+        assert signs(identity=values).identity
+        return
+    with refused("identity_too_many"):
+        signs(identity=values)
 
 
 @pytest.mark.parametrize("uri", ["sip:anonymous@anonymous.invalid", "sip:alice@gw", "urn:service:sos", "tel:alice", ""])

@@ -203,6 +203,17 @@ def test_theirs_is_replaced_and_all_others_stay() -> None:
     assert verified(made, identity=present).valid
 
 
+@pytest.mark.parametrize("ppt", ["SHAKEN", "div", "shaken."])
+def test_of_what_says_two_things_and_shaken_is_one_no_second_goes_out(ppt: str) -> None:
+    theirs = identity(parameters=f";info=<{X5U}>;ppt={ppt}")
+    with refused("identity_present"):
+        signs(identity=(theirs,))
+    made = signs(wants(identity="replace"), identity=(OF_ANOTHER_TYPE, theirs))
+    assert (made.keep, types(made)) == ((OF_ANOTHER_TYPE,), ["shaken"])
+    with refused("div_unlinked"):
+        signs(wants(identity="div"), identity=(theirs,), request_uri=uri(SECOND))
+
+
 def test_theirs_stays_where_ours_cannot_be_made() -> None:
     with refused("orig_missing"):
         signs(wants(identity="replace"), identity=(THEIRS,), from_uri="sip:alice@gw")
@@ -222,6 +233,9 @@ def test_theirs_stays_where_ours_cannot_be_made() -> None:
         (NO_CLAIM, "claim_missing"),
         (identity(claims={"attest": "D"}), "attest_invalid"),
         (f"{token({'ppt': 'div'})};info=<{X5U}>;ppt=div", "claim_missing"),
+        *((identity(parameters=f";info=<{X5U}>;ppt={ppt}"), "ppt_mismatch") for ppt in ("SHAKEN", "div", "shaken.", "foo")),
+        (identity({"ppt": "foo"}, parameters=f";info=<{X5U}>;ppt=div"), "ppt_mismatch"),
+        (identity({"ppt": ABSENT}, parameters=f";info=<{X5U}>;ppt=shaken"), "ppt_mismatch"),
     ],
 )
 def test_malformed_is_dropped_on_request_and_the_call_is_signed(malformed: str, why: str) -> None:
