@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 import threading
@@ -25,6 +26,10 @@ from kamailio_app.lab.pki import Hierarchy
 from kamailio_app.lab.sti_pa import FAULTS, PASSWORD, USER, Account, LabStiPa
 from kamailio_app.lab.tls_server import TlsServer
 from kamailio_app.lifecycle.spc_token import read_spc_token
+from kamailio_app.runtime.fetcher import Fetcher
+from kamailio_app.runtime.settings import parse
+from kamailio_app.runtime.trust import Trust
+from kamailio_app.runtime.trust_refresh import TrustRefresh
 
 from ..builders import refused
 
@@ -232,6 +237,36 @@ def test_crl_revokes_and_stays_fresh(server: LabStiPa, hierarchy: Hierarchy, clo
     later = crl()
     assert (later.number > after.number, later.this_update > after.this_update) == (True, True)
     assert later.revoked == after.revoked
+
+
+def test_servers_take_over_list_and_crl_as_they_fetch_them(server: LabStiPa, hierarchy: Hierarchy, tmp_path: Path) -> None:
+    (tmp_path / "pa.pem").write_bytes(hierarchy.policy_root.pem)
+    (tmp_path / "web.pem").write_bytes(hierarchy.root.pem)
+    lines = [
+        "[trust]",
+        f'trust_list_url = "{server.list_url}"',
+        f'crl_url = "{server.crl_url}"',
+        'sti_pa_ca_file = "pa.pem"',
+        "[x5u]",
+        'x5u_tls_ca_file = "web.pem"',
+        "relax_x5u_private_addresses = true",
+    ]
+    settings = parse(tmp_path / "stirshaken.toml", "\n".join(lines))
+
+    async def refresh() -> TrustRefresh:
+        fetcher = Fetcher(settings.fetch)
+        keeper = TrustRefresh(settings.trust, None, fetcher, Trust(), lambda _told: None)
+        assert await keeper.refresh_list()
+        assert await keeper.refresh_crl()
+        server.revoke(hierarchy.service_provider().certificate)
+        assert await keeper.refresh_crl()
+        await fetcher.close()
+        return keeper
+
+    keeper = asyncio.run(refresh())
+    assert keeper.trust_list is not None
+    assert keeper.revocations is not None
+    assert (keeper.trust_list.sequence, len(keeper.revocations.revoked)) == (10, 1)
 
 
 def test_certificate_of_the_signer_is_there_and_no_other(server: LabStiPa, hierarchy: Hierarchy) -> None:
