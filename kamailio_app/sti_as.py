@@ -382,10 +382,10 @@ def _sign_new(order: _Order, others: list[_Present], origid: str) -> SignedCall:
     if diversions and rules.dest_source == "request_uri":
         # That is where the call goes now; it was for whoever diverted it first
         dest = diversions[0]
-    everyone = (dest, *wanted.dest)
-    parties = tuple([one for one in everyone if one is not None and _may_be_called(one, wanted)])
-    if len(parties) < len(everyone):
+    if dest is None or not _may_be_called(dest, wanted):
         raise failure("dest_missing", request.to_uri)
+    # Of those who are called besides, each once, and whom no provider's certificate speaks for not at all
+    parties = tuple(dict.fromkeys([dest, *(one for one in wanted.dest if _may_be_called(one, wanted))]))
     if len(parties) > MAX_DEST:
         raise failure("claim_malformed", "dest")
     date, dated = _date(request, signer, rules, now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Final, NamedTuple
 
 from kamailio_app import sip, sti_as
@@ -31,6 +32,7 @@ from kamailio_app.tn import NumberPlan, canonical_tn
 _ATTESTATIONS: Final[Mapping[str, Attestation]] = {level.value: level for level in Attestation}
 _NUMBERS: Final = frozenset({"caller", "called", "caller_in", "do_not_originate"})
 _MAX_LISTED: Final = MAX_DEST + 1  # numbers that the script names: one too many is read, so that it is seen as too many
+_MAX_PIECES: Final = 10 * MAX_DEST  # of what it lists, each once: who lists more lists no numbers
 
 
 class Origin(NamedTuple):
@@ -228,7 +230,7 @@ def _wanted(request: Request, decided: Decided, level: Attestation, further: Fur
         drop_malformed=decision.drop_malformed,
         div=decision.div,
         diversions=_parties(further.diversions, plan),
-        dest=_parties(further.dest, plan),
+        dest=_called_besides(further.dest, plan),
         rcd=_rich_call_data(decided.customer, further) if decision.rcd else None,
         rph=decision.rph and bool(request.resource_priority),
         mky=further.sdp if decision.mky else "",
@@ -241,6 +243,19 @@ def _parties(listed: str, plan: NumberPlan) -> tuple[Party, ...]:
     """Numbers or URIs as the script lists them; what is neither is left out."""
     found = [_party(one.strip(), plan) for one in listed.split(",", _MAX_LISTED)[:_MAX_LISTED] if one.strip()]
     return tuple([party for party in found if party is not None])
+
+
+def _called_besides(listed: str, plan: NumberPlan) -> tuple[Party, ...]:
+    """The same, each once: no more of them than are seen as too many."""
+    if not listed:
+        return ()
+    found: dict[Party, None] = {}
+    for piece in islice(dict.fromkeys(map(str.strip, listed.split(","))), _MAX_PIECES):
+        if piece and (party := _party(piece, plan)) is not None:
+            found[party] = None
+            if len(found) == _MAX_LISTED:
+                break
+    return tuple(found)
 
 
 def _party(text: str, plan: NumberPlan) -> Party | None:

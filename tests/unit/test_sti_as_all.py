@@ -553,8 +553,10 @@ def test_several_are_called_at_once() -> None:
     for called in (DEST, SECOND):
         assert verified(made, to_uri=uri(called)).valid
     assert verified(made, to_uri=uri(OTHER)).token == "dest_mismatch"
-    with refused("dest_missing"):
-        signs(wants(dest=(Party("uri", "sip:bob@gw"),)))
+    besides = signs(wants(dest=(Party("uri", "sip:bob@gw"), tn(SECOND)), call_reason="x"))
+    assert read(besides.identities[0])[1]["dest"] == {"tn": [DEST, SECOND]}
+    twice = signs(wants(dest=(tn(DEST),) * 100, call_reason="x"))
+    assert read(twice.identities[0])[1]["dest"] == {"tn": [DEST]}
     with refused("claim_malformed"):
         signs(wants(dest=tuple(tn(str(number)) for number in range(100))))
 
