@@ -185,7 +185,8 @@ def _fingerprint(known: Settings, key_file: Path | None, passphrase_file: Path |
     path = key_file or known.provider.sti_ca.account_key_file
     passphrase = secret(passphrase_file, "", "the key's passphrase").encode() if passphrase_file else None
     if key_file is None and not path.exists():
-        raise failure("pair_unreadable", f"there is no ACME account key {path}; name one with --key, or a --fingerprint")
+        made = "`shakenctl acme register` makes it; or name another with --key, or a --fingerprint"
+        raise failure("file_unreadable", f"there is no ACME account key {path} yet: {made}")
     return keys.fingerprint(keys.read_key(path, passphrase).public_key(), known.provider.sti_pa.fingerprint)
 
 

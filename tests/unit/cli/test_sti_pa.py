@@ -231,7 +231,7 @@ def test_command_line_that_is_none_is_refused(office: Office, options: tuple[str
 
 def test_account_key_has_to_be_there(office: Office) -> None:
     (office.directory / "state/acme-account.key").unlink()
-    assert "name one with --key" in refused(office.run("token", "--out", office.path("t")), "pair_unreadable")
+    assert "`shakenctl acme register` makes it" in refused(office.run("token", "--out", office.path("t")), "file_unreadable")
     refused(office.run("token", "--out", office.path("t"), "--key", office.path("absent")), "pair_unreadable")
     assert office.server.asked == []
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from kamailio_app.credentials import tnauthlist, trust_list
@@ -340,6 +341,7 @@ def _stubborn(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> StiPa:
     return StiPa(replace(rules, url="https://localhost", user=USER), PASSWORD, TrustAnchors([lab().policy_root.certificate]))
 
 
+@hypothesis_settings(deadline=None)
 @given(
     st.sampled_from((200, 201, 204, 302, 401, 403, 500)),
     st.binary(max_size=200) | MEMBERS.map(lambda members: json.dumps(members).encode()),

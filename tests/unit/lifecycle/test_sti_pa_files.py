@@ -100,7 +100,10 @@ def test_crl_is_verified_with_a_signer_among_the_roots_at_once(office: Office) -
     anchors = TrustAnchors([lab().policy_root.certificate, lab().policy_signer.certificate])
     with office.client(anchors=anchors) as client:
         keep_crl(client, office.directory / "crl", time.time())
-    assert office.server.asked == ["GET /download/v1/crl"]
+        office.server.misbehave("crl-stale")
+        with refused("crl_stale"):
+            keep_crl(client, office.directory / "crl", time.time())
+    assert office.server.asked == ["GET /download/v1/crl"] * 2
 
 
 def test_next_crl_takes_its_place_and_an_older_one_does_not(office: Office, client: StiPa) -> None:
