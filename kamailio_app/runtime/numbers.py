@@ -119,13 +119,17 @@ class Numbers:
 
     def refresh(self, now: float) -> None:
         """Look whether there is another file, once in each second. `now` in seconds, of any clock."""
+        # Whoever asks at the beginning of each second, as `Signing` does, is never early
+        if self._process != os.getpid() or int(now) != self._second:
+            self.look()
+            self._second = int(now)
+
+    def look(self) -> None:
+        """The same at once."""
         if self._process != os.getpid():
             self._begin()
-        elif int(now) == self._second:  # whoever asks at the beginning of each second, as `Signing` does, is never early
-            return
         else:
             self._look()
-        self._second = int(now)
 
     @property
     def about(self) -> About | None:

@@ -102,7 +102,7 @@ class Service:
     def reload(self) -> None:
         """Read settings, trust anchors and keys, and let the other processes have what was good of it.
 
-        Errors: those of `settings.load` and `policy_file.parse`, and then nothing has changed.
+        Errors: those of `settings.load`, `policy_file.parse` and `Signing.check`, and then nothing has changed.
         """
         settings = settings_file.load(self._path)
         anchors = _read_anchors(settings.ca_file)
@@ -118,6 +118,7 @@ class Service:
         pairs = {name: (pair.key.decode("latin-1"), pair.chain.decode("latin-1")) for name, pair in keys.pairs.items()}
         policy_text = _read_policy(settings.policy_file)
         policy = self._policy(settings, policy_text)
+        self.signing.check(settings, policy)
         self.accepted.write(Accepted(settings.text, anchors.decode("latin-1"), pairs, policy_text))
         self._adopt(settings, policy, trusted, keys)
 

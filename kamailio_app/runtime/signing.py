@@ -87,6 +87,28 @@ class Signing:
         self.troubles: tuple[StirError, ...] = ()  # what is wrong with the lists of numbers; the same object until it changes
         self._inventory = self._never_calling = Numbers(None)
 
+    def check(self, settings: Settings, policy: Policy) -> None:
+        """Before a start or a reload: where the policy asks for the numbers that never call, their list can be used. Whoever
+        means to reject such calls does not want all of them to pass for want of a file (decision 63).
+
+        Errors: `inventory_unreadable`.
+        """
+        path = settings.do_not_originate_file
+        if path is None or "do_not_originate" not in policy.uses:
+            return
+        former = getattr(self, "settings", None)
+        in_use = former is not None and former.do_not_originate_file == path
+        numbers = self._never_calling if in_use else Numbers(path, DO_NOT_ORIGINATE)
+        numbers.look()
+        if numbers.error is not None:
+            raise failure(
+                "inventory_unreadable",
+                f"{numbers.error.detail}; the signing policy asks do_not_originate: make the list with "
+                f"`shakenctl numbers import --list {DO_NOT_ORIGINATE}`, or take [signing] do_not_originate_file out",
+            )
+        if not in_use:
+            numbers.close()  # nothing stays open before the fork
+
     def adopt(self, settings: Settings, policy: Policy, keys: Loaded) -> None:
         """After a start or a reload."""
         former = getattr(self, "settings", None)

@@ -647,8 +647,10 @@ def errors(*desks: Desk) -> list[str]:
 
 
 def test_trouble_with_the_lists_is_said_once_by_all_processes_together(tmp_path: Path) -> None:
+    do_not_originate(tmp_path / "never.mdb", DEST)
     desk = Desk(tmp_path, NUMBERS, **LISTS)
     others = [desk.process() for _ in range(3)]
+    (tmp_path / "never.mdb").unlink()
     for one in (desk, *others) * 3:
         one.clock.now += 1
         assert one.sign() == 1
@@ -672,8 +674,9 @@ def test_other_trouble_is_said_too_and_what_is_well_again_is_not(tmp_path: Path)
 
 
 def test_trouble_that_a_reload_did_not_end_is_said_again(tmp_path: Path) -> None:
+    do_not_originate(tmp_path / "never.mdb", DEST)
     desk = Desk(tmp_path, NUMBERS, **LISTS)
-    for expected in (2, 4):
+    for expected in (1, 2):
         for _ in range(2):
             desk.clock.now += 1
             desk.sign()
@@ -682,9 +685,10 @@ def test_trouble_that_a_reload_did_not_end_is_said_again(tmp_path: Path) -> None
 
 
 def test_trouble_is_said_beside_a_call_that_is_not_signed(tmp_path: Path) -> None:
+    do_not_originate(tmp_path / "never.mdb", DEST)
     desk = Desk(tmp_path, NUMBERS, **LISTS)
     assert desk.sign(from_uri="sip:alice@x") == 2
-    assert len(errors(desk)) == 2
+    assert len(errors(desk)) == 1
 
 
 # --- Further things ---------------------------------------------------------------------------------------------

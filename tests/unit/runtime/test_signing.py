@@ -6,6 +6,7 @@ import json
 import os
 import re
 from base64 import urlsafe_b64decode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -324,6 +325,7 @@ class Watched:
 
 def test_numbers_are_looked_up_only_where_that_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = '[[rule]]\nname = "before"\nport = 1\n[[rule]]\nname = "list"\nport = 2\ndo_not_originate = true\nreject = 403\n'
+    do_not_originate(tmp_path / NEVER, DEST)
     site = listed(tmp_path, f'{before}[[rule]]\nname = "own"\nport = 3\ncaller_in = "own"\n')
     site.decide(origin=ACME)
     owners, never = Watched(), Watched()
@@ -365,8 +367,16 @@ def tokens(site: Site) -> list[str]:
     return [error.token for error in site.signing.troubles]
 
 
-def test_list_that_is_not_there_is_a_trouble_until_it_is(tmp_path: Path) -> None:
+def lost(tmp_path: Path) -> Site:
+    """A server whose lists went away after its start."""
+    do_not_originate(tmp_path / NEVER, DEST)
     site = listed(tmp_path)
+    (tmp_path / NEVER).unlink()
+    return site
+
+
+def test_list_that_is_not_there_is_a_trouble_until_it_is(tmp_path: Path) -> None:
+    site = lost(tmp_path)
     assert tokens(site) == ["inventory_unreadable"] * 2
     assert [Path(error.detail.partition(":")[0]).name for error in site.signing.troubles] == [INVENTORY, NEVER]
     assert site.rule(ACME) == "none"  # and no call is lost
@@ -380,7 +390,7 @@ def test_list_that_is_not_there_is_a_trouble_until_it_is(tmp_path: Path) -> None
 
 
 def test_trouble_that_stays_is_the_same_object(tmp_path: Path) -> None:
-    site = listed(tmp_path)
+    site = lost(tmp_path)
     site.decide()
     troubles = site.signing.troubles
     for _ in range(3):
@@ -407,11 +417,47 @@ def test_damaged_list_leaves_the_former_one_in_use(tmp_path: Path) -> None:
 
 
 def test_lists_that_are_mixed_up_are_refused(tmp_path: Path) -> None:
-    inventory(tmp_path / NEVER, ("acme", ORIG))
+    do_not_originate(tmp_path / NEVER, ORIG)
     do_not_originate(tmp_path / INVENTORY, ORIG)
     site = listed(tmp_path)
+    assert tokens(site) == ["inventory_unreadable"]
+    inventory(tmp_path / NEVER, ("acme", ORIG))
+    site.clock.now += 1
     assert tokens(site) == ["inventory_unreadable"] * 2
-    assert site.rule(ACME) == "none"
+    assert site.rule(ACME) == "never"  # the former is in use
+
+
+def broken(place: Path) -> None:
+    place.write_bytes(b"garbage")
+
+
+def mixed_up(place: Path) -> None:
+    inventory(place, ("acme", ORIG))
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, broken, mixed_up])
+def test_numbers_that_never_call_are_there_where_the_policy_asks_for_them(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    place = tmp_path / NEVER
+    do_not_originate(place, ORIG)
+    site = listed(tmp_path)
+    assert site.rule() == "never"
+    spoil(place)
+    with refused("inventory_unreadable"):
+        site.process.reload()
+    with refused("inventory_unreadable"):
+        listed(tmp_path)
+    # Whoever does not ask does not miss them
+    (tmp_path / "policy.toml").write_text("")
+    site.process.reload()
+    assert site.rule() == "default"
+    (tmp_path / "policy.toml").write_text(NUMBERS)
+    with pytest.raises(StirError, match="shakenctl numbers import --list do-not-originate"):
+        site.process.reload()
+    do_not_originate(place, ORIG)
+    site.process.reload()
+    assert site.rule() == "never"
 
 
 # --- A reload ---------------------------------------------------------------------------------------------------
@@ -421,8 +467,9 @@ def test_reload_takes_other_lists_and_another_policy(tmp_path: Path) -> None:
     inventory(tmp_path / INVENTORY, ("acme", ORIG))
     inventory(tmp_path / "other.mdb", ("beta", ORIG))
     do_not_originate(tmp_path / "also.mdb", ORIG)
+    do_not_originate(tmp_path / NEVER, DEST)
     site = listed(tmp_path)
-    assert (site.rule(ACME), tokens(site)) == ("own", ["inventory_unreadable"])
+    assert (site.rule(ACME), tokens(site)) == ("own", [])
     site.settings(signing={"policy_file": "policy.toml", "inventory_file": "other.mdb"})
     site.process.reload()
     assert (site.rule(ACME), tokens(site)) == ("other", [])
