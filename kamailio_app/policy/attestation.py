@@ -6,9 +6,9 @@ are look-ups: whoever can wait for them says what came of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from kamailio_app.passport.claims import Attestation
 from kamailio_app.tn import NumberPlan
@@ -89,8 +89,8 @@ class Customer:
 class Trunk:
     """Where calls come in: one of the networks of `source` (any if there is none), over `transport`, from `tls_peer`.
 
-    `identity` is what its calls get where no rule says it. `bypass` is the token for calls that cannot be signed, where the
-    country has such (header field `bypass_header`).
+    `says` is what its calls get where no rule says it: parts of a `Decision`. `bypass` is the token for calls that cannot be
+    signed, where the country has such (header field `bypass_header`).
     """
 
     name: str
@@ -101,9 +101,9 @@ class Trunk:
     plan: NumberPlan | None = field(default=None, hash=False)
     country: str = ""
     origid: str = ""
-    identity: OnIdentity | Literal[""] = ""
     bypass_header: str = ""
     bypass: str = ""
+    says: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def places(self) -> bool:

@@ -52,6 +52,7 @@ def _unclear_providers(policy: Policy) -> Iterator[str]:
     """A certificate is of one provider, whoever names it."""
     spcs: dict[str, tuple[str, str]] = {}
     named = [(f"[customer.{customer.name}]", customer.certificate, customer.spc) for customer in policy.customers.values()]
+    named += [(f"[trunk.{trunk.name}]", *_said(trunk)) for trunk in policy.trunks.values()]
     named += [(f"rule {rule.name}", rule.decision.certificate, rule.decision.spc) for rule in policy.rules]
     for who, certificate, spc in named:
         if certificate and spc:
@@ -91,9 +92,17 @@ def _namings(policy: Policy) -> Iterator[_Naming]:
     for rule in policy.rules[:-1]:
         if rule.says & {"certificate", "spc"}:
             yield _Naming(f"rule {rule.name}", rule.decision.certificate, rule.decision.spc, *_meant(rule, policy))
+    for trunk in policy.trunks.values():
+        if any(_said(trunk)):
+            his = [policy.customers[trunk.customer]] if trunk.customer in policy.customers else []
+            yield _Naming(f"[trunk.{trunk.name}]", *_said(trunk), his, others=not his)
     default = policy.rules[-1].decision
     if default.certificate or default.spc:
         yield _Naming("[defaults]", default.certificate, default.spc, [], others=True)
+
+
+def _said(trunk: Trunk) -> tuple[str, str]:
+    return trunk.says.get("certificate", ""), trunk.says.get("spc", "")
 
 
 def _meant(rule: Rule, policy: Policy) -> tuple[list[Customer], bool]:

@@ -111,17 +111,18 @@ class Policy:
             return self._emergency_decisions[(left & -left).bit_length() - 1]
         return self._decisions[(left & -left).bit_length() - 1]
 
-    def settle(self, decision: Decision, trunk: str, customer: str) -> Decision:
-        """The decision with what customer and trunk say of themselves.
+    def settle(self, decision: Decision, trunk: str, customer: str, *, emergency: bool = False) -> Decision:
+        """The decision with what customer and trunk say of themselves: a rule goes before the trunk, the trunk before the
+        defaults.
 
-        `origid` is then "call" or a UUID. A customer's own certificate goes before that of a rule, but for one that is of the
-        same service provider code: no call is signed in another provider's name (FCC 24-120).
+        `origid` is then "call" or a UUID. A customer's own certificate goes before that of rule and trunk, but for one that is
+        of the same service provider code: no call is signed in another provider's name (FCC 24-120).
         """
         if not self._settles:
             return decision
         return self._settled(
             decision.rule,
-            decision.unsigned == "pass",
+            emergency,
             trunk if trunk in self.trunks else "",
             customer if customer in self.customers else "",
         )
@@ -190,11 +191,16 @@ class Policy:
         return used | ({"trunk"} if trunks else set()) | ({"customer"} if self.customers else set())
 
     def _used_by_emergencies(self) -> set[str]:
-        return {"emergency"} if self._emergency_decisions != self._decisions else set()
+        differ = self._emergency_decisions != self._decisions
+        return {"emergency"} if differ or any("unsigned" in trunk.says for trunk in self.trunks.values()) else set()
 
-    def _settle(self, name: str, unsigned_passes: bool, trunk_name: str, customer_name: str) -> Decision:
+    def _settle(self, name: str, emergency: bool, trunk_name: str, customer_name: str) -> Decision:
         rule, trunk, customer = self._rules[name], self.trunks.get(trunk_name), self.customers.get(customer_name)
-        decision = _never_rejected(rule.decision) if unsigned_passes else rule.decision
+        decision = rule.decision
+        if trunk and trunk.says:
+            decision = replace(decision, **_where_no_rule_says_it(trunk.says, rule))
+        if emergency:
+            decision = _never_rejected(decision)
         if customer and (customer.certificate or customer.spc):
             same = decision.spc != "" and decision.spc == customer.spc
             certificate = (same and decision.certificate) or customer.certificate
@@ -203,9 +209,23 @@ class Policy:
             decision = replace(decision, origid=(trunk and trunk.origid) or "call")
         elif decision.origid == "customer":
             decision = replace(decision, origid=(customer and customer.origid) or "call")
-        if trunk and trunk.identity and "identity" not in rule.says:
-            decision = replace(decision, identity=trunk.identity)
         return decision
+
+
+# What belongs together: whoever says one of them means all
+_TOGETHER: Final = {
+    "certificate": {"certificate", "spc"},
+    "spc": {"certificate", "spc"},
+    "unsigned": {"unsigned", "code", "phrase"},
+}
+
+
+def _where_no_rule_says_it(said: Mapping[str, Any], rule: Rule) -> dict[str, Any]:
+    """Of what a trunk says, what counts beside this rule. Of a call that is not signed there is one thing to say."""
+    if rule.decision.action != "sign":
+        return {name: value for name, value in said.items() if name == "p_headers"}
+    taken = {name for word in rule.says for name in _TOGETHER.get(word, {word})}
+    return {name: value for name, value in said.items() if name not in taken}
 
 
 def _bits(answers: Iterable[bool]) -> int:

@@ -33,7 +33,8 @@ def wanted(schedule: Mapping[str, float], policy: Policy | None) -> Wanted:
         return Wanted(schedule)
     rules = {(rule.decision.certificate, rule.decision.spc) for rule in policy.rules}
     customers = {(customer.certificate, customer.spc) for customer in policy.customers.values()}
-    return Wanted(schedule, frozenset((rules | customers) - {_NOBODY}), policy=True)
+    trunks = {(trunk.says.get("certificate", ""), trunk.says.get("spc", "")) for trunk in policy.trunks.values()}
+    return Wanted(schedule, frozenset((rules | customers | trunks) - {_NOBODY}), policy=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from kamailio_app.runtime.policy_options import (
     SIGNING,
     TRUNK,
     TRUNK_LISTS,
+    TRUNK_SIGNING,
     answer,
     uuid,
 )
@@ -133,25 +134,25 @@ def _rule(name: str, values: dict[str, Any], defaults: dict[str, Any]) -> Rule:
 
 def _signing(where: str, name: str, values: Mapping[str, Any]) -> Decision:
     """The decision to sign. `values` are checked but for those that are more than a word."""
-    said = {key: values.get(key, option.default) for key, option in SIGNING.items()}
-    attest, unsigned, origid = said.pop("attest"), said.pop("unsigned"), said.pop("origid")
-    code, phrase = 0, ""
-    if unsigned == "reject":
-        code, phrase = UNSIGNED_CODE, UNSIGNED_PHRASE
-    elif unsigned != "pass":
-        code, phrase = _answer(where, "unsigned", unsigned, ' "pass", "reject",')
-    if origid not in ("call", "trunk", "customer"):
-        origid = _origid(where, origid, ' "call", "trunk", "customer",')
-    return Decision(
-        name,
-        attest=None if attest == "asked" else Attestation(attest),
-        code=code,
-        phrase=phrase,
-        origid=origid,
-        identity=said.pop(EXISTING),
-        unsigned="reject" if code else "pass",
-        **said,
-    )
+    return Decision(name, **_parts(where, {key: values.get(key, option.default) for key, option in SIGNING.items()}))
+
+
+def _parts(where: str, said: dict[str, Any]) -> dict[str, Any]:
+    """What these words of `SIGNING` are in a `Decision`."""
+    parts = {("identity" if key == EXISTING else key): value for key, value in said.items()}
+    if "attest" in parts:
+        parts["attest"] = None if parts["attest"] == "asked" else Attestation(parts["attest"])
+    if "unsigned" in parts:
+        answer = (0, "")
+        if parts["unsigned"] == "reject":
+            answer = UNSIGNED_CODE, UNSIGNED_PHRASE
+        elif parts["unsigned"] != "pass":
+            answer = _answer(where, "unsigned", parts["unsigned"], ' "pass", "reject",')
+        parts["unsigned"] = "reject" if answer[0] else "pass"
+        parts["code"], parts["phrase"] = answer
+    if parts.get("origid", "call") not in ("call", "trunk", "customer"):
+        parts["origid"] = _origid(where, parts["origid"], ' "call", "trunk", "customer",')
+    return parts
 
 
 # --- Customers and trunks ---------------------------------------------------------------------------------------
@@ -171,6 +172,10 @@ def _trunk(name: str, values: dict[str, Any], country: Country | None) -> Trunk:
     lists = {key: _listed(where, key, values[key], items) for key, items in TRUNK_LISTS.items() if key in values}
     words: dict[str, Any] = {key: value for key, value in values.items() if key not in TRUNK_LISTS}
     check(where, words, TRUNK)
+    says = _parts(where, {key: words.pop(key) for key in TRUNK_SIGNING if key in words})
+    if not {"certificate", "spc"}.isdisjoint(says):
+        # As in a rule: the defaults' provider is not meant as well
+        says = {"certificate": "", "spc": ""} | says
     numbers = {key: words.pop(key) for key in NUMBERS if key in words}
     country = COUNTRIES.get(words.pop("country", ""), country)
     bypass = words.get("bypass", "")
@@ -181,10 +186,10 @@ def _trunk(name: str, values: dict[str, Any], country: Country | None) -> Trunk:
         plan = replace(plan or NumberPlan(), **numbers)
     return Trunk(
         name,
-        identity=words.pop(EXISTING, ""),
         plan=plan,
         country=country.name if country else "",
         bypass_header=country.bypass_header if country and bypass else "",
+        says=says,
         **lists | words | {"origid": _own_origid(where, words, f"trunk {name}")},
     )
 
@@ -198,6 +203,7 @@ def _check_codes(policy: Policy) -> None:
     if policy.country is None:
         return
     codes = [(f"[customer.{customer.name}]", customer.spc) for customer in policy.customers.values()]
+    codes += [(f"[trunk.{trunk.name}]", trunk.says.get("spc", "")) for trunk in policy.trunks.values()]
     codes += [(f"rule {rule.name}", rule.decision.spc) for rule in policy.rules]
     for where, spc in codes:
         if spc and not policy.country.is_spc(spc):

@@ -132,7 +132,7 @@ _CERTIFICATE: Final = _option("certificate", "", pattern=r"[A-Za-z0-9._-]{0,128}
 _SPC: Final = _option("spc", "", pattern="[0-9A-Z]{0,16}")
 _ON_IDENTITY: Final = ("pass", "replace", "div")
 
-# What a rule and [defaults] may say of a call that is signed; reject and unsigned also take codes
+# What a rule, a trunk and [defaults] may say of a call that is signed; reject and unsigned also take codes
 SIGNING: Final[dict[str, Option]] = {
     option.name: option
     for option in (
@@ -158,13 +158,14 @@ CUSTOMER: Final[dict[str, Option]] = {
     )
 }
 NUMBERS: Final = {option.name: option for option in SECTIONS["numbers"][1]}
-TRUNK: Final[dict[str, Option]] = {
+# What a trunk says of its calls, where no rule says it; its origid is another matter
+TRUNK_SIGNING: Final = {name: option for name, option in SIGNING.items() if name != "origid"}
+TRUNK: Final[dict[str, Option]] = TRUNK_SIGNING | {
     option.name: option
     for option in (
         _option("customer", "", pattern=f"|{NAME}"),
         _option("country", "", ("", *COUNTRIES)),
         _option("origid", ""),
-        _option(EXISTING, "", ("", *_ON_IDENTITY)),
         _option("bypass", ""),
         *NUMBERS.values(),
     )

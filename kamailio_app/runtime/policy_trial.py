@@ -103,9 +103,8 @@ class Trial:
         if owned is None:
             asks = policy.asks_inventory(candidates)
             owned = caller_in(_asked(self.inventory).owners(call.caller) if asks else (), call.customer)
-        decision = policy.settle(
-            policy.conclude(candidates, caller_in=owned, do_not_originate=never_calls), call.trunk, call.customer
-        )
+        decision = policy.conclude(candidates, caller_in=owned, do_not_originate=never_calls)
+        decision = policy.settle(decision, call.trunk, call.customer, emergency=call.emergency)
         steps = policy.explain(call, caller_in=owned, do_not_originate=never_calls)
         attest = (decision.attest or call.asked or self.attest_level) if decision.action == "sign" else ""
         return Tried(call, owned, never_calls, steps, decision, str(attest))

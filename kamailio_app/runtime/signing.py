@@ -170,13 +170,13 @@ class Signing:
         if policy.asks_inventory(candidates):
             owned = caller_in(self._inventory.owners(caller), customer)
         decision = policy.conclude(candidates, caller_in=owned, do_not_originate=never_calls)
-        decision = policy.settle(decision, trunk_name, customer)
+        decision = policy.settle(decision, trunk_name, customer, emergency=emergency)
         level = decision.attest or self._level(attest)
         return Decided(decision, call, level, rules, trunk, policy.customers.get(customer), parties)
 
     def _decided(self, attest: str) -> Decided:
         """Where the policy has no conditions, all calls are alike."""
-        decision = self.policy.settle(self.policy.conclude(self.policy.examine(_ANY_CALL)), "", "")
+        decision = self.policy.settle(self.policy.conclude(self.policy.examine(_ANY_CALL)), "", "", emergency=False)
         level = decision.attest or self._level(attest)
         decided = Decided(decision, _ANY_CALL._replace(asked=attest), level, self.settings.signing)
         if not attest or attest in _ATTESTATIONS:  # four, and no more: a script may hand on whatever a peer said

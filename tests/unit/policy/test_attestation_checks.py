@@ -116,6 +116,25 @@ def test_defaults_that_sign_others_calls_in_a_customers_name() -> None:
     assert list(problems(Policy(customers=THREE, default=Rule(Decision("default", spc="9012"))))) == []
 
 
+@pytest.mark.parametrize(
+    ("customer", "says", "reason"),
+    [
+        ("acme", {"certificate": "acme-1", "spc": ""}, ""),
+        ("ours", {"certificate": "other", "spc": ""}, ""),
+        ("", {"certificate": "other", "spc": ""}, ""),
+        ("beta", {"certificate": "", "spc": "5678"}, ""),
+        ("acme", {"certificate": "", "spc": "9012"}, "[trunk.t] signs calls of [customer.acme] with another provider's"),
+        ("", {"certificate": "", "spc": "5678"}, "[trunk.t] signs with the certificate of [customer.beta]"),
+        ("ours", {"certificate": "", "spc": "5678"}, "[trunk.t] signs with the certificate of [customer.beta]"),
+        ("", {"certificate": "acme-1", "spc": "9012"}, "[trunk.t]: certificate acme-1 is of spc 9012, but [customer.acme]"),
+    ],
+)
+def test_trunk_that_signs_in_anothers_name(customer: str, says: dict[str, str], reason: str) -> None:
+    reasons = found(customers=THREE, trunks=(Trunk("t", customer, says=says),))
+    assert bool(reasons) is bool(reason)
+    assert not reasons or reasons[0].startswith(reason)
+
+
 def test_certificate_is_of_one_provider() -> None:
     two = (Customer("a", "x", "1234"), Customer("b", "x", "5678"))
     assert found(customers=two) == ["[customer.b]: certificate x is of spc 5678, but [customer.a] says 1234"]

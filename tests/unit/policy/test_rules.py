@@ -163,7 +163,7 @@ def test_emergency_call_that_cannot_be_signed_passes(emergency: bool) -> None:
     policy = Policy([strict], customers=[Customer("acme", spc="1234")])
     assert policy.uses == {"customer", "emergency"}
     decision = policy.conclude(policy.examine(CALL._replace(emergency=emergency)), caller_in="own", do_not_originate=True)
-    for found in (decision, policy.settle(decision, "", "acme"), policy.settle(decision, "", "")):
+    for found in (decision, *(policy.settle(decision, "", who, emergency=emergency) for who in ("acme", ""))):
         assert (found.unsigned, found.code) == (("pass", 0) if emergency else ("reject", 503))
     assert policy.settle(decision, "", "acme").spc == "1234"
 
@@ -224,9 +224,60 @@ def test_origid_of_nobody_is_made_for_the_call(origid: str) -> None:
     assert policy.settle(policy.rules[0].decision, "t", "c").origid == "call"
 
 
+SAID: dict[str, Any] = {
+    "attest": Attestation.PARTIAL, "certificate": "x", "spc": "", "unsigned": "reject", "code": 480, "phrase": "Later",
+    "identity": "replace", "div": True, "rcd": True, "rph": True, "mky": True, "uri": True, "base": True, "p_headers": True,
+    "drop_malformed": True,
+}  # fmt: skip
+
+
+def test_trunk_says_what_no_rule_does() -> None:
+    silent = Decision("silent", certificate="of the defaults", spc="1234", attest=Attestation.FULL)
+    policy = Policy([Rule(silent)], trunks=[Trunk("t", says=SAID), Trunk("u")])
+    settled = policy.settle(silent, "t", "")
+    assert {name: getattr(settled, name) for name in SAID} == SAID
+    assert settled.further
+    assert policy.settle(silent, "u", "") == silent
+
+
+@pytest.mark.parametrize("word", ["attest", "certificate", "spc", "unsigned", "identity", "div", "p_headers", "drop_malformed"])
+def test_rule_goes_before_the_trunk(word: str) -> None:
+    decision = Decision("r", certificate="ours", spc="1234")
+    policy = Policy([Rule(decision, says=frozenset({word}))], trunks=[Trunk("t", says=SAID)])
+    together = {
+        "certificate": ("certificate", "spc"),
+        "spc": ("certificate", "spc"),
+        "unsigned": ("unsigned", "code", "phrase"),
+    }
+    settled = policy.settle(decision, "t", "")
+    for name, said in SAID.items():
+        assert getattr(settled, name) == (getattr(decision, name) if name in together.get(word, (word,)) else said)
+
+
+@pytest.mark.parametrize("decision", [Decision("r", "pass"), Decision("r", "reject", code=403, phrase="Forbidden")])
+def test_trunk_says_one_thing_of_a_call_that_is_not_signed(decision: Decision) -> None:
+    policy = Policy([Rule(decision)], trunks=[Trunk("t", says=SAID)])
+    assert policy.settle(decision, "t", "") == replace(decision, p_headers=True)
+
+
+def test_customers_provider_goes_before_the_trunks() -> None:
+    policy = Policy(customers=[Customer("acme", spc="5678")], trunks=[Trunk("t", says={"certificate": "x", "spc": "1234"})])
+    settled = policy.settle(policy.rules[0].decision, "t", "acme")
+    assert (settled.certificate, settled.spc) == ("", "5678")
+
+
+def test_emergency_call_is_not_rejected_by_its_trunk_either() -> None:
+    policy = Policy(trunks=[Trunk("t", says={"unsigned": "reject", "code": 503, "phrase": "x"})])
+    assert policy.uses == {"trunk", "emergency"}
+    decision = policy.rules[0].decision
+    for emergency, unsigned in ((True, ("pass", 0, "")), (False, ("reject", 503, "x"))):
+        settled = policy.settle(decision, "t", "", emergency=emergency)
+        assert (settled.unsigned, settled.code, settled.phrase) == unsigned
+
+
 def test_trunk_says_what_becomes_of_identity_where_no_rule_does() -> None:
     rules = [signing("says", identity="pass"), signing("silent", "attest", identity="replace")]
-    policy = Policy(rules, trunks=[Trunk("t", identity="div"), Trunk("u")])
+    policy = Policy(rules, trunks=[Trunk("t", says={"identity": "div"}), Trunk("u")])
     says, silent, _default = (rule.decision for rule in policy.rules)
     assert policy.settle(says, "t", "").identity == "pass"
     assert policy.settle(silent, "t", "").identity == "div"

@@ -269,6 +269,15 @@ def test_rule_that_is_refused_says_why(text: str, reason: str) -> None:
         ("[trunk.a]\nnational_number_length = 99", "[trunk.a]: national_number_length lies between"),
         ('country = "us"\n[customer.a]\nspc = "12345"', "[customer.a]: spc: 12345 is none of us"),
         ('country = "fr"\n[defaults]\nspc = "1234"', "rule default: spc: 1234 is none of fr"),
+        ('country = "fr"\n[trunk.a]\nspc = "1234"', "[trunk.a]: spc: 1234 is none of fr"),
+        ("[trunk.a]\nunsigned = 200", "[trunk.a]: unsigned: takes"),
+        ('[trunk.a]\nattest = "D"', "[trunk.a]: attest is one of"),
+        ("[trunk.a]\ndiv = 1", "[trunk.a]: div"),
+        ("[trunk.a]\nreject = 403", "[trunk.a]: 'reject' is unknown"),
+        (
+            '[customer.b]\nspc = "5678"\n[trunk.a]\nspc = "5678"',
+            "[trunk.a] signs with the certificate of [customer.b], and not his calls alone",
+        ),
         (
             '[[rule]]\nname = "a"\nemergency = [true, true]\nreject = 403',
             "rule a never decides: an emergency call is never rejected",
@@ -317,10 +326,26 @@ def test_trunk_says_where_calls_come_in() -> None:
         NumberPlan("33", "9", "00", 9),
         "fr",
         ORIGID,
-        "replace",
         "Identity-Bypass",
         "ABC123-XYZ",
+        {"identity": "replace"},
     )
+
+
+def test_trunk_says_how_its_calls_are_signed() -> None:
+    policy = read(
+        """[trunk.a]\nattest = "B"\ncertificate = "x"\nunsigned = 480\ndiv = true\nrcd = true\nrph = true\nmky = true
+        uri = true\nbase = true\np_headers = true\ndrop_malformed = true\n[trunk.b]\nattest = "asked"\nspc = "1234"\nunsigned = "pass" """
+    )
+    assert policy.trunks["a"].says == {
+        "attest": Attestation.PARTIAL, "certificate": "x", "spc": "", "unsigned": "reject", "code": 480,
+        "phrase": "Temporarily Unavailable",
+        **dict.fromkeys(("div", "rcd", "rph", "mky", "uri", "base", "p_headers", "drop_malformed"), True),
+    }  # fmt: skip
+    assert policy.trunks["b"].says == {
+        "attest": None, "certificate": "", "spc": "1234", "unsigned": "pass", "code": 0, "phrase": "",
+    }  # fmt: skip
+    assert read("[trunk.a]").trunks["a"].says == {}
 
 
 def test_trunks_dial_as_the_country_does_or_as_they_say() -> None:

@@ -562,6 +562,23 @@ def test_pair_is_that_of_the_customer_the_rule_or_all(tmp_path: Path) -> None:
     assert (site.pair(Origin(customer="beta")), site.pair(Origin(customer="beta", port=1))) == ("newer", "theirs")
 
 
+def test_trunk_says_which_pair_and_what_else(tmp_path: Path) -> None:
+    site = Site(
+        tmp_path,
+        """[defaults]\nspc = "1234"\nattest = "A"\n[customer.acme]\n
+        [trunk.wholesale]\nspc = "5678"\nattest = "C"\ndiv = true\nunsigned = "reject"\n
+        [[rule]]\nname = "full"\nport = 1\nattest = "B"\ndiv = false\n""",
+    )
+    site.provider("theirs", spc="5678")
+    assert (site.pair(), site.pair(Origin(trunk="wholesale"))) == ("sp1234", "theirs")
+    assert [site.sign(origin=Origin(trunk=name), **TO_CAROL).claims.attest for name in ("", "wholesale")] == ["A", "C"]  # type: ignore[union-attr]
+    assert diverted(site.sign(origin=Origin(trunk="wholesale"), **TO_CAROL)) == [(DEST, CAROL)]
+    assert diverted(site.sign(origin=Origin(trunk="wholesale", port=1), **TO_CAROL)) == []
+    assert site.decide(origin=Origin(trunk="wholesale")).decision.unsigned == "reject"
+    assert site.decide(origin=Origin(trunk="wholesale"), to_uri="sip:911@x").decision.unsigned == "pass"
+    assert ("", "5678") in site.signing.questions()
+
+
 def test_one_key_for_two_providers_signs_for_neither(tmp_path: Path) -> None:
     site = Site(tmp_path)
     theirs = hierarchy().service_provider(ServiceProvider(spc="5678"), key=provider().key)
