@@ -51,6 +51,7 @@ class Message:
     port: int = 5060
     transport: bytes = b"udp"
     tls_peer: bytes | None = None
+    tls_san: bytes | None = None
     body: bytes | None = None
     upstream: list[bytes] = field(default_factory=list)  # of a response: what Identity its request came with
     status: int | None = None  # of a response
@@ -393,6 +394,7 @@ class FakeKsr:
             "$si": message.source,
             "$proto": message.transport,
             "$tls_peer_subject_cn": message.tls_peer,
+            "$tls_peer_san_hostname": message.tls_san,
             "$rb": message.body,
             "$rU": _user(message.request_uri),
             "$nh(u)": message.destination or message.request_uri,

@@ -67,6 +67,8 @@ _PARKED_URLS: Final = "$avp(stir_parked)"
 _SCRIPT: Final = {name: f"$avp(stir_{name})" for name in ("trunk", "customer", "diversions", "dest", "rcd_name", "rcd_reason")}
 # In the response's route: the headers of the request as it came
 _UPSTREAM: Final = tuple(f"$T_req($(hdr(Identity)[{index}]))" for index in range(_MAX_IDENTITY))
+_TLS_PEER: Final = ("$tls_peer_subject_cn", "$tls_peer_san_hostname")
+_LONGEST_HOST: Final = 253  # RFC 1035 2.3.4, as text
 _TASK: Final = "$async(data)"
 _REASON: Final = "$avp(stir_reason)"
 _LONGER: Final = 5
@@ -199,7 +201,9 @@ class KamailioPort:
         return _pv("$proto").lower()
 
     def tls_peer(self) -> str:
-        return _pv("$tls_peer_subject_cn")
+        # A space in a name would make two of it
+        names = [printable(name, _LONGEST_HOST) for variable in _TLS_PEER if (name := _pv(variable))]
+        return " ".join(dict.fromkeys(names))
 
     def request_in_full(self) -> Request:
         return _request_in_full()

@@ -45,7 +45,7 @@ class SipPort(Protocol):
         """How it came: udp, tcp, tls, sctp, ws, wss."""
 
     def tls_peer(self) -> str:
-        """The name in the certificate of the TLS client, or nothing."""
+        """The names in the certificate of the TLS client, with spaces between, or nothing."""
 
     def append_headers(self, lines: str) -> None:
         """Whole header lines, each ended by CRLF."""

@@ -29,7 +29,7 @@ class Call(NamedTuple):
     source: str = ""  # IP address
     port: int = 0
     transport: str = ""  # udp tcp tls sctp ws wss
-    tls_peer: str = ""  # name in the TLS client's certificate
+    tls_peer: str = ""  # names in the TLS client's certificate, with spaces between
     identity: bool = False  # carries a shaken Identity
     emergency: bool = False
     asked: str = ""  # the attestation that the script asks for: A, B, C or nothing

@@ -161,9 +161,16 @@ def _names(others: int, wanted: Wanted) -> Look:
 
 
 def _hosts(others: int, wanted: Wanted) -> Look:
-    """Capitals do not count in names of hosts."""
+    """Capitals do not count in names of hosts; of several with spaces between, one is enough."""
     names = Names(others, [(bit, [value.lower() for value in values]) for bit, values in wanted])
-    return lambda text: names[text.lower()]
+
+    def look(text: str) -> int:
+        mask = others
+        for name in text.lower().split():
+            mask |= names[name]
+        return mask
+
+    return look
 
 
 def _numbers(others: int, wanted: Wanted) -> Look:

@@ -10,7 +10,7 @@ from typing import Final
 from kamailio_app.policy.attestation import Trunk
 from kamailio_app.policy.masks import address
 
-_LONGEST: Final = 256  # of a name that is remembered
+_LONGEST: Final = 1024  # of names that are remembered
 _PLACES: Final = 4096  # that are remembered with their trunk
 
 
@@ -40,7 +40,7 @@ class Trunks:
     def _find(self, source: str, transport: str, tls_peer: str) -> Trunk | None:
         for trunk in self._near(source):
             if (not trunk.transport or transport in trunk.transport) and (
-                not trunk.tls_peer or any(is_peer(tls_peer, name) for name in trunk.tls_peer)
+                not trunk.tls_peer or any(is_peer(found, name) for found in tls_peer.split() for name in trunk.tls_peer)
             ):
                 return trunk
         return None

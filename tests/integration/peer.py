@@ -6,8 +6,10 @@ import itertools
 import re
 import selectors
 import socket
+import ssl
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 _COUNTER: Final = itertools.count(1)
@@ -176,8 +178,14 @@ class TcpPeer(Peer):
     def _send(self, octets: bytes, target: tuple[str, int]) -> None:
         connection = self._connections.get(target)
         if connection is None:
-            connection = self._add(socket.create_connection(target, 5, (self.host, 0)), target)
+            connection = self._add(self._connect(target), target)
         connection.sendall(octets)
+
+    def _connect(self, target: tuple[str, int]) -> socket.socket:
+        return socket.create_connection(target, 5, (self.host, 0))
+
+    def _accept(self) -> tuple[socket.socket, tuple[str, int]]:
+        return self.socket.accept()
 
     def _receive(self, timeout: float) -> tuple[bytes, tuple[str, int]]:
         deadline = time.monotonic() + timeout
@@ -196,7 +204,7 @@ class TcpPeer(Peer):
 
     def _read(self, ready: object) -> None:
         if ready is self.socket:
-            self._add(*self.socket.accept())
+            self._add(*self._accept())
             return
         address, connection = next(pair for pair in self._connections.items() if pair[1] is ready)
         octets = connection.recv(65536)
@@ -210,6 +218,26 @@ class TcpPeer(Peer):
         for connection in self._connections.values():
             connection.close()
         super().close()
+
+
+class TlsPeer(TcpPeer):
+    """The same by TLS. `certificate` is a PEM file with chain and key: what it shows as a client, or as a server."""
+
+    transport = "TLS"
+
+    def __init__(self, host: str, port: int = 0, *, certificate: Path) -> None:
+        self._contexts = [ssl.SSLContext(kind) for kind in (ssl.PROTOCOL_TLS_CLIENT, ssl.PROTOCOL_TLS_SERVER)]
+        self._contexts[0].check_hostname, self._contexts[0].verify_mode = False, ssl.CERT_NONE
+        for context in self._contexts:
+            context.load_cert_chain(certificate)
+        super().__init__(host, port)
+
+    def _connect(self, target: tuple[str, int]) -> socket.socket:
+        return self._contexts[0].wrap_socket(super()._connect(target))
+
+    def _accept(self) -> tuple[socket.socket, tuple[str, int]]:
+        connection, address = super()._accept()
+        return self._contexts[1].wrap_socket(connection, server_side=True), address
 
 
 def first_message(stream: bytes) -> tuple[bytes, bytes]:

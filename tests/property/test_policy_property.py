@@ -51,7 +51,7 @@ def accepted(name: str, wanted: Any, value: Any) -> bool:
     if name in ("trunk", "customer"):
         return named(wanted, value)
     if name == "tls_peer":
-        return named(wanted.lower(), value.lower())
+        return any(named(wanted.lower(), name) for name in value.lower().split())
     if name == "source":
         return located(wanted, value)
     if name == "asked":
@@ -96,7 +96,7 @@ CALLS = st.builds(
     st.sampled_from(ADDRESSES),
     st.sampled_from([0, 5060, 5061]),
     st.sampled_from(["", "udp", "tls"]),
-    st.sampled_from(["", "a", "Abc", "b"]),
+    st.sampled_from(["", "a", "Abc", "b", "c a", "b Abc"]),
     st.booleans(),
     st.booleans(),
     st.sampled_from(["", "A", "B", "C"]),

@@ -407,6 +407,26 @@ def test_what_the_script_says_may_be_a_number(world: World, value: Any, said: st
     assert port.script("customer") == said
 
 
+@pytest.mark.parametrize(
+    ("common_name", "host", "names"),
+    [
+        (None, None, ""),
+        (b"pbx", None, "pbx"),
+        (None, b"pbx.example", "pbx.example"),
+        (b"pbx", b"pbx.example", "pbx pbx.example"),
+        (b"pbx", b"pbx", "pbx"),
+        (b"evil pbx\r\n\xff", b"", "evil\\x20pbx\\x0d\\x0a\\xfffd"),
+    ],
+)
+def test_client_has_the_names_of_its_certificate(
+    world: World, common_name: bytes | None, host: bytes | None, names: str
+) -> None:
+    port = world.start().port
+    world.call()
+    world.ksr.message.tls_peer, world.ksr.message.tls_san = common_name, host
+    assert port.tls_peer() == names
+
+
 def test_passport_that_comes_again_in_another_call_is_a_replay(world: World) -> None:
     first = world.start(verification={"replay_detection": "fail"})
     second = world.process(first)

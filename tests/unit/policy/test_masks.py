@@ -44,6 +44,10 @@ def accepts(name: str, wanted: Any, value: Any) -> bool:
         ("trunk", "1-2", "1", False),
         ("tls_peer", "SBC.example*", "sbc.EXAMPLE.net", True),
         ("tls_peer", "sbc", "sbc2", False),
+        ("tls_peer", "sbc", "other SBC", True),  # either name will do
+        ("tls_peer", "sbc*", "other sbc2", True),
+        ("tls_peer", "sbc", "other sbc2", False),
+        ("tls_peer", "*", "", False),
         ("caller", "12155551212", "12155551212", True),
         ("caller", "12155551212", "121555512123", False),
         ("caller", "1215*", "12155551212", True),

@@ -28,6 +28,7 @@ ALL = Trunks(
         ("10.1.0.1", "tls", "", "narrow-tls"),
         ("10.1.0.1", "tls", "pbx.example", "narrow-peer"),
         ("10.1.0.1", "tls", "other.example", "narrow-tls"),
+        ("10.1.0.1", "tls", "other.example pbx.example", "narrow-peer"),
         ("2001:db8::1", "udp", "", "narrow"),
         ("2001:db9::1", "udp", "", None),
         ("192.0.2.1", "tls", "sbc.example.net", "peer"),
