@@ -16,6 +16,7 @@ from kamailio_app.errors import StirError
 from kamailio_app.grammar import one_line, printable
 from kamailio_app.identity import split_values
 from kamailio_app.policy.attestation import Trunk
+from kamailio_app.runtime.record_line import masked, masked_text
 from kamailio_app.runtime.service import Service
 from kamailio_app.runtime.signing import ANYWHERE, Decided, Further, Origin
 from kamailio_app.sip import Request
@@ -185,10 +186,13 @@ class Outbound:
                 signer.x5u,
             )
         if settings.log_calls and port.logs("info"):
+            diverting = [diversion.div.value for diversion in signed.diversions]
+            if mask := settings.record.mask:
+                orig, dest, *diverting = [masked(number, mask) for number in (orig, dest, *diverting)]
             # Who was signed for by others, and whom an emergency call names, is a peer's text
             who = f"orig={printable(orig)} dest={printable(dest)}"
             words = [f"sign call-id={printable(call_id)} result=signed attest={attest} {who} origid={origid}"]
-            if diverted := ",".join([diversion.div.value for diversion in signed.diversions]):
+            if diverted := ",".join(diverting):
                 words.append(f"diverted={printable(diverted)}")
             if also := ",".join([error.token for error in (*signed.refused, *signed.dropped)]):
                 words.append(f"also={also}")
@@ -225,10 +229,8 @@ class Outbound:
         if settings.log_calls and port.logs("info"):
             result = f"rejected answer={results['code']}" if rejected else "unsigned"
             rule = f" rule={results['rule']}" if decided is not None and settings.policy_file else ""
-            port.log(
-                "info",
-                f"sign call-id={printable(port.call_id())} result={result} token={token}{rule}: {one_line(error.detail)}",
-            )
+            detail = one_line(masked_text(error.detail, settings.record.mask))
+            port.log("info", f"sign call-id={printable(port.call_id())} result={result} token={token}{rule}: {detail}")
         return REJECTED if rejected else UNSIGNED
 
     def _pass_unsigned(self, trunk: Trunk | None) -> None:

@@ -621,7 +621,8 @@ SECTIONS: Final[dict[str, tuple[str, tuple[Option, ...]]]] = {
             Option(
                 "record_mask",
                 0,
-                "Digits at the end of every number that are not written down.",
+                "Digits at the end of every number that are not written down: in the record, and in the log's lines "
+                "about calls that are signed or not.",
                 "ours",
                 "4",
                 bounds=(0, 15),

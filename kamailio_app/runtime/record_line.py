@@ -6,6 +6,7 @@ Numbers are masked here: what is not to be written down never reaches the disk.
 from __future__ import annotations
 
 import json
+import re
 import time
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
@@ -17,6 +18,7 @@ DAY: Final = 86400
 _LAST_SECOND: Final = 253_402_300_799  # of the year 9999
 _DIGITS: Final = "0123456789"
 _MASK: Final = "x"
+_NUMBER: Final = re.compile(r"[0-9](?:[-.() ]?[0-9]){4,}", re.ASCII)  # RFC 3966 3: with visual separators
 _X5U: Final = ',"x5u":'
 
 
@@ -63,6 +65,19 @@ def masked(number: str, digits: int) -> str:
     user, at, host = number.partition("@")
     hidden = min(digits, len(user) - len(user.rstrip(_DIGITS)))
     return f"{user[: len(user) - hidden]}{_MASK * hidden}{at}{host}"
+
+
+def masked_text(text: str, digits: int) -> str:
+    """The same of all in a text that may be a number: why a call is not signed quotes what came."""
+
+    def hidden(found: re.Match[str]) -> str:
+        left, number = digits, list(found[0])
+        for position in range(len(number) - 1, -1, -1):
+            if left and number[position] in _DIGITS:
+                number[position], left = _MASK, left - 1
+        return "".join(number)
+
+    return _NUMBER.sub(hidden, text) if digits else text
 
 
 def mask_of(number: str) -> int:

@@ -915,6 +915,26 @@ def test_record_says_the_trunk_that_the_policy_finds(tmp_path: Path) -> None:
     assert desk.records()[0]["trunk"] == "pbx"
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "orig=1215555xxxx dest=1215555xxxx"),
+        ({"from_uri": "sip:+1215@x"}, "orig=xxxx dest=1215555xxxx"),
+        ({**TO_CAROL, "diversion": (f"<sip:+{BOB}@x>", f"<sip:+{DEST}@x>")}, "diverted=1215555xxxx,1215555xxxx"),
+        ({"to_uri": "sip:bob12155550131@x"}, "token=dest_missing rule=default: sip:bob1215555xxxx@x"),
+        ({"to_uri": "tel:alice;x=(215) 555-0131"}, "rule=default: tel:alice;x=(215) 555-xxxx"),
+        ({"date": STALE}, "token=date_stale rule=default: 120 s old"),
+    ],
+)
+@pytest.mark.parametrize("calls", [False, True])
+def test_what_is_not_to_be_written_down_is_not_said_in_the_log(
+    tmp_path: Path, calls: bool, changes: dict[str, Any], said: str
+) -> None:
+    desk = Desk(tmp_path, "[defaults]\ndiv = true", record={"record_calls": calls, "record_mask": 4})
+    desk.sign(**changes)
+    assert said in desk.line()
+
+
 def test_pair_for_single_numbers_has_no_provider(tmp_path: Path) -> None:
     desk = Desk(tmp_path, **RECORD)
     lose(desk)
