@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from calendar import timegm
+from collections.abc import Iterable
 from datetime import date
 from email.utils import formatdate
 from functools import lru_cache
@@ -53,6 +54,7 @@ _DIALABLE: Final = re.compile(r"\+?[0-9#*\-.()]+", re.ASCII)
 _USER: Final = re.compile(r"(?:[A-Za-z0-9\-_.!~*'()&=+$,?/]|%[0-9A-Fa-f]{2})*+", re.ASCII)
 _HOST_PORT: Final = re.compile(r"([A-Za-z0-9\-_.]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]*+)?+(?=[;?]|\Z)", re.ASCII)
 _NEEDLESS_ESCAPE: Final = re.compile(r"%(2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])", re.IGNORECASE | re.ASCII)
+_PRIVACY_SEPARATOR: Final = re.compile("[;,]")  # RFC 3323 4.2 has semicolons; fields that are joined have commas
 _USER_PHONE: Final = re.compile(r";user=phone(?=[;?]|$)", re.IGNORECASE)
 
 
@@ -148,6 +150,11 @@ def caller(request: Request, source: str, plan: NumberPlan = AS_WRITTEN) -> Part
 def called(request: Request, source: str, plan: NumberPlan = AS_WRITTEN) -> Party | None:
     """The called identity. `source` "to": the To header (RFC 8224 4.1); "request_uri": the Request-URI."""
     return party(request.to_uri if source == "to" else request.request_uri, plan)
+
+
+def wants_privacy(fields: Iterable[str]) -> bool:
+    """Does a Privacy header field (RFC 3323 4.2) ask for anything but "none"? What cannot be read asks."""
+    return any(value.strip().lower() != "none" for field in fields for value in _PRIVACY_SEPARATOR.split(field))
 
 
 # --- Date -------------------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ SETTINGS_VARIABLE: Final = "STIRSHAKEN_SETTINGS"
 _MAX_IDENTITY: Final = 11  # one more than is accepted, so that too many are seen as too many
 _MAX_ASSERTED: Final = MAX_ASSERTED + 1
 _MAX_PRIORITIES: Final = 8
+_MAX_PRIVACY: Final = 4
 _MAX_REASONS: Final = 20
 _MAX_DIVERSIONS: Final = 20
 _LEVELS: Final[Mapping[str, int]] = {"err": -1, "warn": 0, "info": 2}
@@ -207,6 +208,9 @@ class KamailioPort:
 
     def request_in_full(self) -> Request:
         return _request_in_full()
+
+    def privacy(self) -> tuple[str, ...]:
+        return _headers("Privacy", _MAX_PRIVACY)
 
     def body(self) -> str:
         return _pv("$rb")

@@ -110,12 +110,16 @@ class Outbound:
 
     def _further(self, decided: Decided) -> Further:
         decision, script = decided.decision, self.port.script
+        # RFC 3323 4.2: who hides his identity does not want his name told
+        private = decision.rcd and sip.wants_privacy(self.port.privacy())
+        tells = decision.rcd and not private
         return Further(
             sdp=self.port.body() if decision.mky else "",
             diversions=script("diversions"),
             dest=script("dest"),
-            display_name=script("rcd_name") if decision.rcd else "",
-            call_reason=script("rcd_reason") if decision.rcd else "",
+            display_name=script("rcd_name") if tells else "",
+            call_reason=script("rcd_reason") if tells else "",
+            private=private,
         )
 
     # --- What comes of it -----------------------------------------------------------------------------------------

@@ -30,6 +30,9 @@ class SipPort(Protocol):
     def request_in_full(self) -> Request:
         """The snapshot with all that is ever looked at: also who diverted the call, and its priority."""
 
+    def privacy(self) -> tuple[str, ...]:
+        """The Privacy header field values."""
+
     def body(self) -> str:
         """The body as text, or nothing."""
 

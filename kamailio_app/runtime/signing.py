@@ -54,6 +54,7 @@ class Further(NamedTuple):
     dest: str = ""
     display_name: str = ""
     call_reason: str = ""
+    private: bool = False  # the caller hides who he is: no rich call data
 
 
 class Decided(NamedTuple):
@@ -253,7 +254,7 @@ def _wanted(request: Request, decided: Decided, level: Attestation, further: Fur
         div=decision.div,
         diversions=_parties(further.diversions, plan),
         dest=_called_besides(further.dest, plan),
-        rcd=_rich_call_data(decided.customer, further) if decision.rcd else None,
+        rcd=_rich_call_data(decided.customer, further) if decision.rcd and not further.private else None,
         rph=decision.rph and bool(request.resource_priority),
         mky=further.sdp if decision.mky else "",
         uri=decision.uri,

@@ -237,6 +237,22 @@ def test_uris_of_a_header_field(value: str, found: list[str]) -> None:
     assert sip.uris(value) == found
 
 
+@pytest.mark.parametrize(
+    ("fields", "private"),
+    [
+        ([], False),
+        (["none"], False),
+        (["NONE", " none"], False),
+        (["none;id"], True),
+        (["none,id"], True),
+        (["x"], True),
+        ([";"], True),
+    ],
+)
+def test_privacy_is_anything_but_none(fields: list[str], private: bool) -> None:
+    assert sip.wants_privacy(fields) is private
+
+
 # --- Hostile text takes linear time -----------------------------------------------------------------------------
 
 PIECES = [

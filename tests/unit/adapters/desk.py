@@ -36,6 +36,7 @@ class Port:
         self.id = "a b\r\n@h"
         self.address, self.port, self.protocol, self.peer = "192.0.2.9", 5060, "udp", "pbx.customer.example"
         self.sdp = ""
+        self.private: tuple[str, ...] = ()
         self.reason: tuple[str, ...] = ()
         self.upstream: tuple[str, ...] = ()
         self.replaced: dict[str, list[str]] = {}
@@ -81,6 +82,10 @@ class Port:
     def request_in_full(self) -> Request:
         self.asked_for.append("request_in_full")
         return self.snapshot
+
+    def privacy(self) -> tuple[str, ...]:
+        self.asked_for.append("privacy")
+        return self.private
 
     def body(self) -> str:
         self.asked_for.append("body")

@@ -427,6 +427,12 @@ def test_client_has_the_names_of_its_certificate(
     assert port.tls_peer() == names
 
 
+def test_privacy_is_read_from_all_its_fields(world: World) -> None:
+    port = world.start().port
+    world.call(("Privacy", b"none"), ("privacy", b"id\xff"))
+    assert port.privacy() == ("none", "id\ufffd")
+
+
 def test_passport_that_comes_again_in_another_call_is_a_replay(world: World) -> None:
     first = world.start(verification={"replay_detection": "fail"})
     second = world.process(first)

@@ -184,7 +184,7 @@ SCRIPT = ["request_in_full", "diversions", "dest"]
         ("[defaults]\nuri = true", SCRIPT),
         ("[defaults]\nbase = true", SCRIPT),
         ("[defaults]\nrph = true", SCRIPT),
-        ("[defaults]\nrcd = true", [*SCRIPT, "rcd_name", "rcd_reason"]),
+        ("[defaults]\nrcd = true", [*SCRIPT, "privacy", "rcd_name", "rcd_reason"]),
         ("[defaults]\nmky = true", ["request_in_full", "body", "diversions", "dest"]),
         ('[defaults]\nexisting_identity = "replace"\ndrop_malformed = true\np_headers = true', []),
     ],
@@ -740,6 +740,32 @@ def test_name_of_the_script_is_signed_and_ends_no_line(tmp_path: Path) -> None:
     assert desk.sign() == 1
     assert desk.port.lines.count("\r\n") == 1 + len(headers(desk, "Identity"))
     assert all(line.partition(": ")[0] in ("Date", "Identity") for line in desk.port.lines.removesuffix("\r\n").split("\r\n"))
+
+
+@pytest.mark.parametrize(
+    ("private", "told"),
+    [
+        ((), True),
+        (("none",), True),
+        (("None ",), True),
+        (("id",), False),
+        (("user",), False),
+        (("header",), False),
+        (("session",), False),
+        (("none;critical",), False),
+        (("none", "id"), False),
+        (("none, id",), False),
+        (("",), False),
+        (("\r\n",), False),
+    ],
+)
+def test_who_hides_himself_is_not_named(tmp_path: Path, private: tuple[str, ...], told: bool) -> None:
+    desk = Desk(tmp_path, EVERYTHING)
+    desk.port.says = {"customer": "acme", "rcd_name": "Bob", "rcd_reason": "Hello"}
+    desk.port.private = private
+    assert desk.sign() == 1
+    assert ("rcd" in types(desk)) is told
+    assert types(desk)[0] == "shaken"
 
 
 def test_what_could_not_be_signed_besides_is_said(tmp_path: Path) -> None:
