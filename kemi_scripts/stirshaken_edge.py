@@ -189,10 +189,10 @@ class Edge:
             KSR.pv.unset("$avp(udp)")
         else:
             KSR.pv.sets("$avp(udp)", target)
-            KSR.pv.sets("$du", f"{target};transport=tcp")
+            KSR.pv.sets("$du", f"{target};transport={KSR.pv.get('$def(EDGE_MTU_TRANSPORT)')}")
 
     def next(self):
-        """Where a request goes that nobody took: by UDP if it went by TCP for its size, else to the next destination."""
+        """Where a request goes that nobody took: by UDP if it went otherwise for its size, else to the next destination."""
         target = KSR.pv.get("$avp(udp)")
         if target is None:
             return KSR.dispatcher.ds_next_dst() > 0

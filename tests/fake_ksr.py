@@ -411,6 +411,7 @@ class FakeKsr:
             "$sp": message.port,
             "$(mbu{s.len})": message.length,
             "$defn(EDGE_UDP_MTU)": self.udp_mtu,
+            "$def(EDGE_MTU_TRANSPORT)": "tcp",
         }
         if name in numbers:
             return numbers[name]

@@ -17,7 +17,7 @@ from kamailio_app.lab.edge import free_port
 from kamailio_app.lab.network import Network
 from kamailio_app.lab.pki import Issued
 from tests.integration.conftest import amended
-from tests.integration.line import SigningSite, passport
+from tests.integration.line import SigningSite, lines, passport
 from tests.integration.peer import TlsPeer
 
 NAME = "pbx.customer.example"
@@ -62,26 +62,29 @@ def certificate(network: Network, place: Path, common_name: str, *hosts: str) ->
     return place
 
 
+def routing(network: Network, directory: Path, cfg: str, *lines: str) -> str:
+    """The shipped routing with Kamailio's tls module."""
+    server = certificate(network, directory / "edge.pem", "edge.example")
+    return amended(
+        cfg,
+        directory,
+        "enable_tls=yes",
+        'loadmodule "tls.so"',
+        f'modparam("tls", "private_key", "{server}")',
+        f'modparam("tls", "certificate", "{server}")',
+        f'modparam("tls", "ca_list", "{network.ca_file}")',
+        'modparam("tls", "tls_method", "TLSv1.2+")',
+        *lines,
+    )
+
+
 @contextmanager
 def mutual(network: Network, directory: Path, cfg: str, policy: str = POLICY) -> Iterator[SigningSite]:
     """An edge that takes calls by TLS from clients whose certificate the lab's root signed."""
     host = network.host(30)
     port = free_port(host, socket.SOCK_STREAM)
-    server = certificate(network, directory / "edge.pem", "edge.example")
-    routing = amended(
-        cfg,
-        directory,
-        "enable_tls=yes",
-        f"listen=tls:{host}:{port}",
-        'loadmodule "tls.so"',
-        f'modparam("tls", "private_key", "{server}")',
-        f'modparam("tls", "certificate", "{server}")',
-        f'modparam("tls", "ca_list", "{network.ca_file}")',
-        'modparam("tls", "verify_certificate", 1)',
-        'modparam("tls", "require_certificate", 1)',
-        'modparam("tls", "tls_method", "TLSv1.2+")',
-    )
-    with SigningSite(network, directory, routing, policy) as site:
+    asked = ('modparam("tls", "verify_certificate", 1)', 'modparam("tls", "require_certificate", 1)')
+    with SigningSite(network, directory, routing(network, directory, cfg, f"listen=tls:{host}:{port}", *asked), policy) as site:
         site.target = (host, port)
         yield site
 
@@ -110,3 +113,25 @@ def test_client_is_known_by_either_name_of_its_certificate(network: Network, tmp
                 assert passport(request.header("identity")).claims["attest"] == attest, names
             finally:
                 phone.close()
+
+
+def test_large_call_goes_by_tls_on_request(network: Network, tmp_path: Path, cfg: str) -> None:
+    host = network.host(30)
+    defines = {
+        "EDGE_UDP_MTU": "1300",
+        "EDGE_MTU_TRANSPORT": "tls",
+        "EDGE_LISTEN_TCP": f"tls:{host}:{free_port(host, socket.SOCK_STREAM)}",
+    }
+    with SigningSite(network, tmp_path, routing(network, tmp_path, cfg), defines=defines) as site:
+        shown = certificate(network, tmp_path / "carrier.pem", "carrier.example")
+        tls = TlsPeer(site.carrier.host, site.carrier.port, certificate=shown)
+        try:
+            for extra, taker in ((lines("Subject: " + "x" * 900), tls), ("", site.carrier)):
+                site.phone.invite(site.target, extra=extra)
+                request = taker.receive_request("INVITE")
+                assert request.all("via")[0].startswith(f"SIP/2.0/{taker.transport} ")
+                assert request.header("identity")
+                taker.answer(request)
+                assert site.phone.final().code == 486
+        finally:
+            tls.close()
