@@ -335,7 +335,8 @@ def test_trunk_says_where_calls_come_in() -> None:
 def test_trunk_says_how_its_calls_are_signed() -> None:
     policy = read(
         """[trunk.a]\nattest = "B"\ncertificate = "x"\nunsigned = 480\ndiv = true\nrcd = true\nrph = true\nmky = true
-        uri = true\nbase = true\np_headers = true\ndrop_malformed = true\n[trunk.b]\nattest = "asked"\nspc = "1234"\nunsigned = "pass" """
+        uri = true\nbase = true\np_headers = true\ndrop_malformed = true
+        [trunk.b]\nattest = "asked"\nspc = "1234"\nunsigned = "pass" """
     )
     assert policy.trunks["a"].says == {
         "attest": Attestation.PARTIAL, "certificate": "x", "spc": "", "unsigned": "reject", "code": 480,
