@@ -1,12 +1,16 @@
-"""An edge of a wholesale carrier: a policy of 100 rules for 20 customers, 1 000 000 numbers, the call record on."""
+"""An edge of a wholesale carrier: a policy of 100 rules for 20 customers, 1 000 000 numbers, the call record on.
+
+No two numbers are neighbours, so that each is a segment of its own in the inventory; and the calls that are measured come from
+thousands of them, as a wholesale customer's do.
+"""
 
 from __future__ import annotations
 
+import random
 import time
 from pathlib import Path
 from typing import Any
 
-from kamailio_app.lab.network import CALLER
 from kamailio_app.runtime import number_file
 from kamailio_app.runtime.number_entries import Entries
 from kamailio_app.runtime.numbers import INVENTORY
@@ -14,18 +18,20 @@ from kamailio_app.runtime.numbers import INVENTORY
 CUSTOMERS = 20
 NUMBERS = 1_000_000
 RULES = 5  # of each customer
+FIRST, APART = 12_000_000_000, 7
+BLOCK = 100  # numbers are given out in such
+CALLERS = 5000
 
 
 def write(directory: Path, source: str) -> dict[str, dict[str, Any]]:
     """Make policy and inventory in `directory`: the settings that name them. Calls come from address `source`."""
     (directory / "policy.toml").write_text(policy(source))
     entries = Entries()
-    first = int(CALLER.removeprefix("+")) - NUMBERS // 2
     for number in range(NUMBERS):
-        # Blocks of a hundred, as numbers are given out; that of the caller belongs to the customer who calls
-        entries.add(f"customer{number // 100 % CUSTOMERS:02}", str(first + number))
-    entries.add(_calling(), CALLER.removeprefix("+"))
-    number_file.write(directory / "numbers.mdb", entries, kind=INVENTORY, source="bench", now=time.time())
+        entries.add(_customer(number), str(FIRST + APART * number))
+    about = number_file.write(directory / "numbers.mdb", entries, kind=INVENTORY, source="bench", now=time.time())
+    if about.segments != NUMBERS:
+        raise RuntimeError(f"{about.segments} segments: some numbers are neighbours")
     return {
         "signing": {"policy_file": "policy.toml", "inventory_file": "numbers.mdb"},
         "record": {"record_calls": True, "record_dir": "calls"},
@@ -49,6 +55,16 @@ def policy(source: str) -> str:
             f'[[rule]]\nname = "{name}-own"\ncustomer = "{name}"\ncaller_in = "own"\nattest = "A"\norigid = "customer"\n',
         ]
     return "".join(parts)
+
+
+def callers() -> list[str]:
+    """Numbers of the customer who calls, from all of the inventory, in no order."""
+    his = [number for number in range(NUMBERS) if _customer(number) == _calling()]
+    return [f"+{FIRST + APART * number}" for number in random.Random(1).sample(his, min(CALLERS, len(his)))]
+
+
+def _customer(number: int) -> str:
+    return f"customer{number // BLOCK % CUSTOMERS:02}"
 
 
 def _calling() -> str:
