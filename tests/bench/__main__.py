@@ -162,8 +162,8 @@ def judgement(samples: dict[str, list[float]]) -> str:
     times = theirs / ours
     return (
         f"Signed with 100 rules, 1 000 000 numbers and the call record: {ours:.1f} us added, "
-        f"{_judged(reached=ours <= ADDED_WITHIN)} (at most {ADDED_WITHIN:g}); secsipid without any of it adds {times:.2f} times "
-        f"that, {_judged(reached=times >= TIMES_BEYOND)} (at least {TIMES_BEYOND:g}). "
+        f"{_judged(reached=ours <= ADDED_WITHIN)} (at most {ADDED_WITHIN:g}); secsipid without any of it adds {times:.2f} "
+        f"times that, {_judged(reached=times >= TIMES_BEYOND)} (at least {TIMES_BEYOND:g}). "
         f"Beside our plain signing it adds {theirs / added['sign']:.2f} times."
     )
 
