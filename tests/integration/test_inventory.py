@@ -210,7 +210,9 @@ def test_import_that_is_killed_leaves_the_former_list(place: Path, tmp_path: Pat
 
 def test_bench_prints_its_figures() -> None:
     command = [sys.executable, "-m", "tests.bench.inventory", "--numbers", "2000", "--looks", "500"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == ("missed (at most 5)" in done.stdout), done.stderr
+    assert ("reached (at most 5)" in done.stdout) is (done.returncode == 0)
     rows = dict(line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("|"))
     assert float(rows["import, seconds"]) > 0
     assert float(rows["owners of a number, us"]) > 0
