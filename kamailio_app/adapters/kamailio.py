@@ -107,7 +107,7 @@ class KamailioPort:
             asserted, identity = header("P-Asserted-Identity", 0), header("Identity", 0)
             if asserted is not None and header("P-Asserted-Identity", 1) is not None:
                 return _request_in_full()
-            if identity is not None and (header("Identity", 1) is not None or "rph" in identity):
+            if identity is not None and (_looks_at_more(identity) or header("Identity", 1) is not None):
                 return _request_in_full()
             return Request(
                 pv("$rm"),
@@ -250,6 +250,13 @@ class KamailioPort:
         key = url.encode("utf-8", "replace")
         # With a secret, or a stranger could compute a URL that always takes another's place
         return str(int.from_bytes(blake2b(key, digest_size=8, key=self._secret).digest()) % self.places)
+
+
+def _looks_at_more(identity: str) -> bool:
+    """May a PASSporT in this field be of a type that looks at more of the request? Its parameters need not say which it is, and
+    a comma may part two values.
+    """
+    return "rph" in identity or "," in identity or ";ppt=" not in identity
 
 
 def _asserted(values: Sequence[str]) -> str:

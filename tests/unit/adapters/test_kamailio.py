@@ -20,6 +20,7 @@ from tests.fake_ksr import FakeKsr, Mode
 
 from ..builders import DATE, NOW, ORIG, ORIGID, X5U, hierarchy, identity, passport, provider
 from ..runtime.support import LISTS, sourced, trust
+from ..test_sti_vs_extensions import extension
 from .support import ENTRY_POINTS, MORE_RESULTS, World
 
 SPOOFED = "TN-Validation-Passed"
@@ -370,7 +371,11 @@ def test_headers_of_a_parked_call_come_in_its_branch(world: World, spoofed: bool
 
 @pytest.mark.parametrize(
     ("identities", "seen"),
-    [((b"a;ppt=rph",), True), ((b"a", b"b"), True), ((b"a;ppt=shaken",), False), ((), False), ((b"\xff rph",), True)],
+    [
+        *[((b"a;ppt=rph",), True), ((b"a", b"b"), True), ((b"a;ppt=shaken",), False), ((), False), ((b"\xff rph",), True)],
+        # One of several in a field, or one that does not say it, may be of any type
+        *[((b"a;ppt=shaken,b;info=<u:1>",), True), ((b"a;info=<u:1>",), True), ((b'a;info=<u:1>;ppt="shaken"',), False)],
+    ],
 )
 def test_priority_is_read_where_a_passport_of_its_type_may_ask_for_it(
     world: World, identities: tuple[bytes, ...], seen: bool
@@ -384,6 +389,15 @@ def test_priority_is_read_where_a_passport_of_its_type_may_ask_for_it(
     found = port.request()
     expected = (("ets.0", "wps.1\ufffd"), "emergency") if seen else ((), None)
     assert (found.resource_priority, found.priority) == expected
+
+
+def test_priority_that_only_the_passport_says_is_granted_in_a_field_of_several(world: World) -> None:
+    stir = world.start(verification={"rph_signers": ["1234"]})
+    world.at_hand(stir)
+    rph = extension("rph", {"rph": {"auth": ["ets.0"]}}, parameters=f";info=<{X5U}>")
+    world.signed_call(("Resource-Priority", b"ets.0"), value=f"{identity()},{rph}")
+    assert act(stir, "stir_verify") == 1
+    assert world.results("token", "rph") == {"token": "", "rph": "ets.0"}
 
 
 @pytest.mark.parametrize(("trunk", "code"), [("strict", -1), ("other", 3), ("", 3), (None, 3), (7, 3), (b"\xff", 3)])
