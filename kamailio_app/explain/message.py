@@ -20,11 +20,15 @@ _MAX_FIELDS: Final = 1000
 _MAX_PRIORITIES: Final = 8  # as the adapter reads them
 _MAX_DIVERSIONS: Final = 20
 
-REQUEST_LINE: Final = re.compile(r"^([A-Z]{2,20}) (\S{1,4096}) SIP/2\.0(\.?)\r?$", re.ASCII | re.MULTILINE)
-_STATUS_LINE: Final = re.compile(r"^SIP/2\.0 ([1-6][0-9]{2}) ?([^\r\n]*?)(\.?)\r?$", re.ASCII | re.MULTILINE)
+# RFC 3261 7.1, 7.2: a request line, or a status line
+START_LINE: Final = re.compile(
+    r"^(?:([A-Z]{2,20}) (\S{1,4096}) SIP/2\.0|SIP/2\.0 ([1-6][0-9]{2})(?: ([^\r\n]*?))?)(\.?)\r?$", re.ASCII | re.MULTILINE
+)
 _NAME: Final = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]{1,64})[ \t]*:[ \t]*", re.ASCII)
 # RFC 3261 20, RFC 8224 13
 _COMPACT: Final = {"y": "identity", "f": "from", "t": "to", "i": "call-id", "v": "via", "m": "contact", "l": "content-length"}
+# RFC 3261 25.1; what is opened and never closed reaches to the end
+_QUOTED: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _TAG: Final = re.compile(r";\s*tag\s*=", re.IGNORECASE)
 _CSEQ: Final = re.compile(r"\s*([0-9]{1,10})\s+([A-Z]{2,20})\s*", re.ASCII)
 
@@ -68,7 +72,7 @@ class Message(NamedTuple):
             self.values("p-asserted-identity")[:MAX_ASSERTED],
             self.values("identity")[: MAX_IDENTITY_HEADERS + 1],
             self.value("date"),
-            bool(_TAG.search(to.rpartition(">")[2])),
+            bool(_TAG.search(_QUOTED.sub("", to).rpartition(">")[2])),
             resource_priority=self.values("resource-priority")[:_MAX_PRIORITIES],
             priority=self.value("priority"),
             diversion=self.values("diversion")[:_MAX_DIVERSIONS],
@@ -77,20 +81,20 @@ class Message(NamedTuple):
 
 
 def read_message(octets: bytes) -> Message:
-    """The first SIP request in the text, else the first response. Errors: `input_unrecognised`."""
+    """The first SIP message in the text; one in its body is none. Errors: `input_unrecognised`."""
     if len(octets) > MAX_OCTETS:
         raise failure("input_unrecognised", f"more than {MAX_OCTETS} octets are no SIP message")
     text = octets.decode("utf-8", "replace")
-    if first := REQUEST_LINE.search(text):
-        return Message(first[1], first[2], 0, "", _fields(text[first.end() :], dots=bool(first[3])))
-    if first := _STATUS_LINE.search(text):
-        return Message("", "", int(first[1]), first[2], _fields(text[first.end() :], dots=bool(first[3])))
-    raise failure("input_unrecognised", "no request line, like INVITE sip:+12155550131@example.net SIP/2.0")
+    first = START_LINE.search(text)
+    if first is None:
+        raise failure("input_unrecognised", "no request line, like INVITE sip:+12155550131@example.net SIP/2.0")
+    method, uri, code, phrase, dot = first.groups("")
+    return Message(method, uri, int(code or 0), phrase, _fields(text[first.end() :], dots=bool(dot)))
 
 
 def _fields(text: str, *, dots: bool) -> tuple[tuple[str, str], ...]:
     """Up to the empty line. A line that is neither a field nor a fold is passed over."""
-    found: list[tuple[str, str]] = []
+    found: list[tuple[str, list[str]]] = []
     # The rest of the request line's own end
     for line in text.removeprefix("\r").removeprefix("\n").split("\n"):
         bare = line.removesuffix("\r")
@@ -100,12 +104,11 @@ def _fields(text: str, *, dots: bool) -> tuple[tuple[str, str], ...]:
             break
         if bare[0] in " \t":
             if found:
-                name, value = found[-1]
-                found[-1] = (name, f"{value}\r\n{bare}")
+                found[-1][1].append(bare)
         elif name_and_colon := _NAME.match(bare):
             name = name_and_colon[1].lower()
-            found.append((_COMPACT.get(name, name), bare[name_and_colon.end() :].rstrip(" \t")))
-    return tuple(found)
+            found.append((_COMPACT.get(name, name), [bare[name_and_colon.end() :].rstrip(" \t")]))
+    return tuple([(name, "\r\n".join(lines)) for name, lines in found])
 
 
 def _uri(value: str | None) -> str:

@@ -7,13 +7,12 @@ from enum import StrEnum
 from typing import Final
 
 from kamailio_app.explain.capture import is_capture
-from kamailio_app.explain.message import REQUEST_LINE
+from kamailio_app.explain.message import START_LINE
 
 HEAD: Final = 1 << 16  # octets that are looked at
 _PART: Final = r"[A-Za-z0-9_\-\s]"
 _IDENTITY: Final = re.compile(rf"(?:identity|y)[ \t]*:|{_PART}*+\.{_PART}*+\.{_PART}++(?:;|\Z)", re.IGNORECASE)
 _NAME: Final = re.compile(r"(?:identity|y)[ \t]*:[ \t]*", re.IGNORECASE)
-_RESPONSE: Final = re.compile(r"SIP/2\.0 [1-6][0-9]{2}\b")
 _LOG: Final = re.compile(r"stirshaken: |(?:verify|sign|reported) call-id=")
 
 
@@ -29,21 +28,21 @@ def recognise(head: bytes) -> Kind:
     if is_capture(head):
         return Kind.CAPTURE
     text = head.decode("utf-8", "replace").lstrip()
-    request, log = REQUEST_LINE.search(text), _LOG.search(text)
-    if _RESPONSE.match(text) or (request and (log is None or request.start() < log.start())):
+    message, log = START_LINE.search(text), _LOG.search(text)
+    if message and (log is None or message.start() < log.start()):
         return Kind.MESSAGE
     return Kind.IDENTITY if _IDENTITY.match(text) else Kind.LOG
 
 
 def identity_values(text: str) -> tuple[str, ...]:
     """The Identity header fields in a text: each line that begins with the name begins one, folds go on."""
-    found: list[str] = []
+    found: list[list[str]] = []
     for line in text.strip().splitlines():
         name = _NAME.match(line)
         if name or not found:
-            found.append(line[name.end() if name else 0 :].strip())
+            found.append([line[name.end() if name else 0 :].strip()])
         elif line[:1] in (" ", "\t"):
-            found[-1] += f"\r\n{line}"
-        elif line.strip():
-            found[-1] += line.strip()  # broken by whoever mailed it
-    return tuple(found)
+            found[-1].append(f"\r\n{line}")
+        else:
+            found[-1].append(line.strip())  # broken by whoever mailed it
+    return tuple(map("".join, found))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 
 from kamailio_app.explain.message import MAX_OCTETS, Message, read_message
@@ -85,6 +87,38 @@ def test_dots_of_ngrep_are_line_ends() -> None:
 
 def test_line_that_is_no_field_is_passed_over() -> None:
     assert read(message("no field at all", "Subject: hello")).value("subject") == "hello"
+
+
+@pytest.mark.parametrize(
+    ("to", "in_dialog"),
+    [
+        ('<sip:+2@b>;x=";tag=1"', False),
+        ('";tag=1" <sip:+2@b>', False),
+        ('"a>;tag=1" <sip:+2@b;tag=1>', False),
+        ('"\\";tag=1" <sip:+2@b>', False),
+        ('<sip:+2@b>;x=">;tag=1', False),
+        ('<sip:+2@b>;x="y" ; Tag = 1', True),
+        ('"\\\\" <sip:+2@b>;tag=1', True),
+    ],
+)
+def test_tag_between_quotes_is_none(to: str, in_dialog: bool) -> None:
+    assert read(f"INVITE sip:x SIP/2.0\nTo: {to}\n\n").request().in_dialog is in_dialog
+
+
+def test_what_comes_first_is_the_message_whatever_its_body_holds() -> None:
+    head = "SIP/2.0 200 OK\r\nCall-ID: answered\r\nCSeq: 1 INVITE\r\nContent-Type: message/sipfrag\r\n\r\n"
+    for before in ("", "\r\n\r\n", "U 192.0.2.2:5060 -> 192.0.2.1:5060\n"):
+        found = read(before + head + message())
+        assert (found.method, found.code, found.call_id) == ("", 200, "answered")
+    assert read(message() + head).call_id == "call@192.0.2.1"
+
+
+def test_many_folds_are_read_in_linear_time() -> None:
+    text = message("Subject: a" + "\r\n y" * 200_000).encode()
+    began = process_time()
+    found = read_message(text)
+    assert process_time() - began < 2
+    assert (found.value("subject") or "").count("y") == 200_000
 
 
 def test_response_has_a_code() -> None:

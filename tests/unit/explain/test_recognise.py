@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 
 from kamailio_app.explain.recognise import Kind, identity_values, recognise
@@ -18,6 +20,7 @@ LOG = "Nov 29 20:00:00 edge kamailio[7]: INFO: <script>: stirshaken: verify call
         (message(), Kind.MESSAGE),
         (f"\n\nU 192.0.2.1 -> 192.0.2.2\n{message()}", Kind.MESSAGE),
         ("SIP/2.0 200 OK\r\n\r\n", Kind.MESSAGE),
+        ("U 192.0.2.2 -> 192.0.2.1\nSIP/2.0 438 Invalid Identity Header.\nReason: STIR ;cause=438.\n.\n", Kind.MESSAGE),
         (f"Identity: {identity()}\n", Kind.IDENTITY),
         (f"y:{identity()}", Kind.IDENTITY),
         (identity(), Kind.IDENTITY),
@@ -50,6 +53,13 @@ def test_each_line_with_the_name_is_a_header() -> None:
 def test_lines_broken_by_a_mail_program_are_put_together() -> None:
     text = identity()
     assert identity_values(f"{text[:70]}\n{text[70:140]}\n{text[140:]}\n") == (text,)
+
+
+def test_many_folds_are_read_in_linear_time() -> None:
+    began = process_time()
+    (value,) = identity_values("Identity: a" + "\n y" * 200_000)
+    assert process_time() - began < 2
+    assert value.count("y") == 200_000
 
 
 def test_nothing_is_no_header_of_any_kind() -> None:
