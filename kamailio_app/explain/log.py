@@ -11,13 +11,16 @@ from kamailio_app.errors import FAILURES
 from kamailio_app.grammar import printable
 
 LONGEST_LINE: Final = 65536
-_OURS: Final = re.compile(r"stirshaken: |(?=\b(?:verify|sign|reported) call-id=)")
+_OURS: Final = "stirshaken: "
 _WORD: Final = re.compile(r"([a-z0-9_-]{1,20})=(\S*)")
 _CALL: Final = re.compile(r"(verify|sign|reported) call-id=")
 # The last words before the detail
 _LAST: Final = frozenset({"us", "token", "rule"})
 _NAMED: Final = re.compile(r"\b(?:token=|error=)?([a-z][a-z0-9]*(?:_[a-z0-9]+)+)\b")
 FINE: Final = {"valid", "signed"}
+_OUTCOMES: Final = frozenset({*FINE, "failed", "unsigned", "rejected", ""})
+_OTHER: Final = "other"
+_SHOWN: Final = re.compile(r"[!-~]{0,1024}")
 
 
 class Line(NamedTuple):
@@ -33,26 +36,32 @@ class Line(NamedTuple):
 
     @property
     def outcome(self) -> str:
-        """The token; or else what the line says came of it."""
-        return self.token or self.words.get("result", "")
+        """The token; or else what the line says came of it, if that is one of ours."""
+        result = self.words.get("result", "")
+        return self.token or (result if result in _OUTCOMES else _OTHER)
 
 
 def read_line(text: str) -> Line | None:
     """None for a line that is not ours, or says nothing of a failure or a call."""
     text = text[:LONGEST_LINE].rstrip("\r\n")
-    ours = _OURS.search(text)
-    if ours is None:
+    _, ours, said = text.partition(_OURS)
+    if not ours:
         return None
-    said = text[ours.end() :]
     if call := _CALL.match(said):
         words, detail = _words(said[call.start(1) + len(call[1]) + 1 :])
+        call_id = _shown(words.get("call-id", ""))
         if call[1] == "reported":
-            return Line("reported", words.get("call-id", ""), "", (), words, said.partition(" reason=")[2], said)
+            return Line("reported", call_id, "", (), words, said.partition(" reason=")[2], said)
         also = tuple([token for token in words.get("also", "").split(",") if token in FAILURES])
         token = words.get("token", "")
-        return Line(call[1], words.get("call-id", ""), token if token in FAILURES else "", also, words, detail, said)
+        return Line(call[1], call_id, token if token in FAILURES else "", also, words, detail, said)
     token = next((match[1] for match in _NAMED.finditer(said) if match[1] in FAILURES), "")
     return Line("", "", token, (), {}, said, said) if token else None
+
+
+def _shown(word: str) -> str:
+    """As our log has it, with what it has escaped; and safe where the log is not ours."""
+    return word if _SHOWN.fullmatch(word) else printable(word)
 
 
 def _words(text: str) -> tuple[dict[str, str], str]:

@@ -13,7 +13,7 @@ HEAD: Final = 1 << 16  # octets that are looked at
 _PART: Final = r"[A-Za-z0-9_\-\s]"
 _IDENTITY: Final = re.compile(rf"(?:identity|y)[ \t]*:|{_PART}*+\.{_PART}*+\.{_PART}++(?:;|\Z)", re.IGNORECASE)
 _NAME: Final = re.compile(r"(?:identity|y)[ \t]*:[ \t]*", re.IGNORECASE)
-_LOG: Final = re.compile(r"stirshaken: |(?:verify|sign|reported) call-id=")
+_LOG: Final = "stirshaken: "
 
 
 class Kind(StrEnum):
@@ -28,8 +28,8 @@ def recognise(head: bytes) -> Kind:
     if is_capture(head):
         return Kind.CAPTURE
     text = head.decode("utf-8", "replace").lstrip()
-    message, log = START_LINE.search(text), _LOG.search(text)
-    if message and (log is None or message.start() < log.start()):
+    message = START_LINE.search(text)
+    if message and _LOG not in text[: message.start()]:
         return Kind.MESSAGE
     return Kind.IDENTITY if _IDENTITY.match(text) else Kind.LOG
 

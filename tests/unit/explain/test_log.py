@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kamailio_app.errors import FAILURES
-from kamailio_app.explain.log import Line, read_line, read_log
+from kamailio_app.explain.log import LONGEST_LINE, Line, read_line, read_log
 
 SYSLOG = "Nov 29 20:00:00 edge /usr/sbin/kamailio[712]: INFO: <script>: stirshaken: "
 FAILED = (
@@ -22,7 +22,7 @@ def line(text: str) -> Line:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["", "stirshaken: ", SYSLOG, "2026-11-29T20:00:00+0000 edge kamailio[1]: 5(21) INFO: stirshaken: "]
+    "prefix", ["stirshaken: ", SYSLOG, "2026-11-29T20:00:00+0000 edge kamailio[1]: 5(21) INFO: stirshaken: "]
 )
 def test_verification_is_read_behind_any_prefix(prefix: str) -> None:
     found = line(prefix + FAILED)
@@ -66,7 +66,12 @@ def test_other_lines_of_ours_are_read_for_their_token(text: str, token: str) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "kamailio[1]: NOTICE: tm: something", f"{SYSLOG}fetch process ready", "call-id=x token=iat_stale"]
+    "text",
+    [
+        *("", "kamailio[1]: NOTICE: tm: something", f"{SYSLOG}fetch process ready", "call-id=x token=iat_stale"),
+        # What a peer wrote, in somebody else's line
+        *(FAILED, f"kamailio[1]: INFO: <script>: ua={FAILED}"),
+    ],
 )
 def test_what_says_nothing_is_nothing(text: str) -> None:
     assert read_line(text) is None
@@ -77,6 +82,23 @@ def test_token_that_is_none_of_ours_is_no_token() -> None:
     assert (found.token, found.also, found.outcome) == ("", ("iat_stale",), "failed")
 
 
+def test_what_no_log_of_ours_says_is_safe_to_show() -> None:
+    found = line(f"{SYSLOG}verify call-id=\x1b]0;x\x07 result=\x1b[2J us=1")
+    assert (found.call_id, found.outcome) == ("\\x1b]0;x\\x07", "other")
+    assert len(line(f"{SYSLOG}verify call-id={'x' * 60_000} result=valid us=1").call_id) < 2000
+    assert line(f"{SYSLOG}reported call-id=\x9b reason=x").call_id == "\\x9b"
+
+
+def test_outcomes_that_nobody_knows_are_counted_as_one() -> None:
+    log = read_log(f"{SYSLOG}verify call-id=x result=made-up-{number} us=1" for number in range(100))
+    assert [(row.outcome, row.times) for row in log.counts] == [("other", 100)]
+
+
+def test_line_is_read_as_far_as_one_of_ours_goes() -> None:
+    begin = f"{SYSLOG}sign call-id=x result=unsigned token=certificate_none: "
+    assert len(line(begin + "x" * 100_000).text) == LONGEST_LINE - len(SYSLOG)
+
+
 @pytest.mark.parametrize("token", FAILURES)
 def test_every_token_is_found_in_a_line(token: str) -> None:
     assert line(f"{SYSLOG}sign call-id=x result=unsigned token={token}: why").token == token
@@ -84,7 +106,7 @@ def test_every_token_is_found_in_a_line(token: str) -> None:
 
 
 def test_whole_log_is_counted() -> None:
-    lines = [FAILED, FAILED.replace("a@b", "c@d"), "noise", f"{SYSLOG}verify call-id=e result=valid us=1"]
+    lines = [SYSLOG + FAILED, SYSLOG + FAILED.replace("a@b", "c@d"), "noise", f"{SYSLOG}verify call-id=e result=valid us=1"]
     log = read_log(lines)
     assert (log.lines, log.read) == (4, 3)
     assert {(row.what, row.outcome): (row.times, row.call_id) for row in log.counts} == {
@@ -96,5 +118,5 @@ def test_whole_log_is_counted() -> None:
 
 
 def test_lines_of_one_call_are_chosen_as_the_log_writes_its_name() -> None:
-    log = read_log([FAILED, FAILED.replace("a@b", "odd\\x20id")], "odd id")
+    log = read_log([SYSLOG + FAILED, SYSLOG + FAILED.replace("a@b", "odd\\x20id")], "odd id")
     assert [found.call_id for found in log.chosen] == ["odd\\x20id"]
