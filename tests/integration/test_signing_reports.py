@@ -59,7 +59,8 @@ def test_report_of_our_passport_is_logged_and_goes_no_further(network: Network, 
             f"Reason: {theirs},{own}",
             f"Reason: {unsaid} , {compact}",
         ) == [other, theirs, unsaid]
-        assert reported(site) == [own, own, compact]
+        # Two workers may have said it
+        assert sorted(reported(site)) == sorted([own, own, compact])
 
 
 def test_what_is_not_about_us_is_passed_on_as_it_came(network: Network, tmp_path: Path, cfg: str) -> None:
