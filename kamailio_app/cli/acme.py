@@ -33,8 +33,8 @@ _HEAD: Final = ("NAME", "STATE", "BEGUN", "NOT AFTER", "NEXT TRY", "X5U OF THE S
 def command() -> None:
     """The STI-CA: an account there, and certificates, by ACME or by hand.
 
-    Needs [provider] and [sti_ca] in the settings; for SPC tokens also [sti_pa] and [trust] sti_pa_ca_file. The MAC key of the
-    external account binding stands alone in the file that eab_key_file names, or in the environment variable
+    Needs [provider] and [sti_ca] in the settings; for SPC tokens also [sti_pa] and [trust] sti_pa_ca_file. The MAC key of
+    the external account binding stands alone in the file that eab_key_file names, or in the environment variable
     STIRSHAKEN_EAB_KEY; it is never an option.
 
     \b
@@ -56,8 +56,8 @@ def command() -> None:
 def register(agree: bool, settings: Path, as_json: bool) -> None:
     """Open the account, or find the one that there is.
 
-    Makes the account's key where there is none. May be run again at any time; after an interrupted rollover it finds out which
-    key the STI-CA has.
+    Makes the account's key where there is none. May be run again at any time; after an interrupted rollover it finds out
+    which key the STI-CA has.
 
     \b
     Example:
@@ -99,9 +99,9 @@ def order(
 
     Account, SPC token, challenge, request, chain: all of it, and all checked.
 
-    The key is made first and never lost: an order that was interrupted goes on where it stopped when the command is run again.
-    The chain is checked before it is kept: our key, our provider code, valid now, a path to a trusted root. Nothing is signed
-    with it yet.
+    The key is made first and never lost: an order that was interrupted goes on where it stopped when the command is run
+    again. The chain is checked before it is kept: our key, our provider code, valid now, a path to a trusted root. Nothing
+    is signed with it yet.
 
     \b
     Examples:
@@ -129,7 +129,8 @@ def order(
 def status(settings: Path, as_json: bool) -> None:
     """The account, and what became of orders.
 
-    The account is shown as the STI-CA has it now. Orders nothing. Exit status 1 if the STI-CA has no valid account of ours, or a pair is in trouble.
+    The account is shown as the STI-CA has it now. Orders nothing. Exit status 1 if the STI-CA has no valid account of ours,
+    or a pair is in trouble.
 
     \b
     Example:
@@ -156,8 +157,9 @@ def status(settings: Path, as_json: bool) -> None:
 def rollover(yes: bool, settings: Path, as_json: bool) -> None:
     """Change the account's key.
 
-    A new one is made, and the former is deleted when the STI-CA has taken the new one. Certificates and their keys stay as they are. SPC tokens that were issued for the former key are of no more use. If it is
-    interrupted, `shakenctl acme register` finds out which key the STI-CA has.
+    A new one is made, and the former is deleted when the STI-CA has taken the new one. Certificates and their keys stay as
+    they are. SPC tokens that were issued for the former key are of no more use. If it is interrupted, `shakenctl acme
+    register` finds out which key the STI-CA has.
 
     \b
     Example:
@@ -181,8 +183,8 @@ def rollover(yes: bool, settings: Path, as_json: bool) -> None:
 def revoke(*, name: str, reason: str, yes: bool, settings: Path, as_json: bool) -> None:
     """Have a certificate revoked, for ever.
 
-    NAME is its pair's. Verifiers refuse calls that are signed with it as soon as it stands in the STI-PA's CRL. Switch to another pair first, if
-    calls are signed with it: `shakenctl renew --now`.
+    NAME is its pair's. Verifiers refuse calls that are signed with it as soon as it stands in the STI-PA's CRL. Switch to
+    another pair first, if calls are signed with it: `shakenctl renew --now`.
 
     \b
     Example:
@@ -217,8 +219,8 @@ def revoke(*, name: str, reason: str, yes: bool, settings: Path, as_json: bool) 
 def request_(*, name: str | None, crl_url: str | None, crl_issuer: str, settings: Path, as_json: bool) -> None:
     """Without ACME: make a key and a request.
 
-    The pair waits in provider_state_dir/pairs until `acme install` brings its certificate; `renew` leaves it alone until then.
-    NAME is by default like sp1234-20261129.
+    The pair waits in provider_state_dir/pairs until `acme install` brings its certificate; `renew` leaves it alone until
+    then. NAME is by default like sp1234-20261129.
 
     \b
     Example:
@@ -254,7 +256,8 @@ def install(
 ) -> None:
     """Without ACME: bring the certificate.
 
-    CHAIN_FILE holds the chain in PEM, for the pair NAME. Checked before it is kept: that key, that provider code, valid now, a path to a trusted root. Nothing is signed with it yet.
+    CHAIN_FILE holds the chain in PEM, for the pair NAME. Checked before it is kept: that key, that provider code, valid
+    now, a path to a trusted root. Nothing is signed with it yet.
 
     \b
     Examples:

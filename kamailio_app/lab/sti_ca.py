@@ -792,8 +792,9 @@ async def _have_no_end(ca: LabStiCa, request: web.Request) -> web.StreamResponse
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
     with suppress(OSError):
-        while not ca._server.ends:
+        while not ca._server.ends and request.transport is not None and not request.transport.is_closing():
             await response.write(_ENDLESS_PIECE)
+            await asyncio.sleep(0)  # nobody else is kept waiting, whoever reads or does not
     return response
 
 

@@ -317,8 +317,9 @@ class AcmeClient:
                 self.account(fresh=False)
                 obtained = self._obtained(self._run(pair, authority, token_for, anchors or TrustAnchors(())))
         except StirError as error:
-            self._note(name, error)
-            raise
+            told = self._explained(error)
+            self._note(name, told)
+            raise told from error
         pairs.keep_chain(state_dir, name, obtained.chain_pem, obtained.x5u)
         return obtained
 
@@ -471,13 +472,21 @@ class AcmeClient:
         others = self.acme.alternates(response)
         while True:
             try:
-                findings = check_issued(chain, run.key.public_key(), run.authority, run.anchors, self._now())
-                return Obtained(chain, x5u if _URL.fullmatch(x5u) else "", findings)
+                checked = check_issued(chain, run.key.public_key(), run.authority, run.anchors, self._now())
+                return Obtained(checked.chain_pem, x5u if _URL.fullmatch(x5u) else "", checked.findings)
             except StirError as error:
                 first = first or error
                 if not others:
                     raise first from None
             chain = self.acme.fetch(others.pop(0), pem=True).content
+
+    def _explained(self, error: StirError) -> StirError:
+        """A refused token, and what is known of this STI-CA that the settings have otherwise."""
+        known, have = self._profile.fingerprint, self._provider.sti_pa.fingerprint
+        if error.token != "acme_challenge_refused" or known == have:
+            return error
+        words_ = f'{error.detail}; clients of {self._rules.profile} use spc_token_fingerprint = "{known}", here it is "{have}"'
+        return failure(error.token, words_)
 
     def _note(self, name: str, error: StirError) -> None:
         """Remember how it ended, and leave the STI-CA alone for a while: the timer comes again."""

@@ -19,7 +19,8 @@ class Profile:
     `identifier`: how the TNAuthList's DER is written (RFC 9448 3); `response`: the challenge response's member that holds the
     SPC token (RFC 9447 4); `common_name`: of the request; `crl`: the request says where the STI-PA's CRL is; `key_id`:
     eab_key_id is of an external account binding (RFC 8555 7.3.4), or stands in the account's JWK; `bare`: what has no payload
-    is signed over the protected header alone (against RFC 8555 6.3), a new account among it; `sources`: where this is from.
+    is signed over the protected header alone (against RFC 8555 6.3), a new account among it; `fingerprint`: the form of the
+    account key's that the token is known to need there (the setting decides); `sources`: where this is from.
     """
 
     identifier: Literal["base64url", "base64"] = "base64url"
@@ -28,6 +29,7 @@ class Profile:
     crl: bool = True
     key_id: Literal["binding", "jwk"] = "binding"
     bare: bool = False
+    fingerprint: Literal["jwk", "spki"] = "jwk"
     sources: tuple[str, ...] = ("RFC 9447", "RFC 9448", "ATIS-1000080 6.4.1")
 
     def write_identifier(self, der: bytes) -> str:
@@ -55,11 +57,13 @@ PROFILES: Final[dict[str, Profile]] = {
         crl=False,
         key_id="jwk",
         bare=True,
+        fingerprint="spki",
         sources=("Peeringhub's own stir-shaken-toolkit 1.0.2, documentation and provider profile",),
     ),
     "martini": Profile(
         identifier="base64",
         response="atc",
+        fingerprint="spki",
         sources=("Vermouth 3ff4437, a client that is in use with it",),
     ),
     "acme2certifier": Profile(

@@ -77,9 +77,9 @@ def install(
         if ours is not None and held.public_key() != ours.public_key():
             raise failure("key_exists", pair.key_file.name)
         ours = held
-    findings = check_issued(chain, ours.public_key(), _authority(provider, name), anchors, now)
+    checked = check_issued(chain, ours.public_key(), _authority(provider, name), anchors, now)
     _add(provider.state_dir, name, ours)
-    return pairs.keep_chain(provider.state_dir, name, chain), findings
+    return pairs.keep_chain(provider.state_dir, name, checked.chain_pem), checked.findings
 
 
 def _authority(provider: ProviderRules, name: str) -> TNAuthList | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple
+
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.credentials.credential import TrustAnchors, check_validity, fitness, validate
@@ -10,30 +13,49 @@ from kamailio_app.credentials.tnauthlist import TNAuthList
 from kamailio_app.errors import StirError, failure
 from kamailio_app.grammar import one_line
 
-NO_ANCHORS = "not checked against trust anchors: the settings have neither ca_file nor a trust list that is at hand"
+NO_ANCHORS: Final = "not checked against trust anchors: the settings have neither ca_file nor a trust list that is at hand"
+_END: Final = b"-----END CERTIFICATE-----"
+
+
+class Checked(NamedTuple):
+    """A chain that fits, signer first. `findings`: of the profile (ATIS-1000080 6.4.1), and anchors that are missing."""
+
+    chain_pem: bytes
+    findings: tuple[str, ...]
 
 
 def check_issued(
     octets: bytes, key: EllipticCurvePublicKey, authority: TNAuthList | None, anchors: TrustAnchors, now: float
-) -> tuple[str, ...]:
-    """What is remarkable about a chain, signer first: findings of the profile (ATIS-1000080 6.4.1), missing anchors.
+) -> Checked:
+    """What is to be kept of a chain, and what is remarkable about it.
 
     `key` is ours; `authority` what was asked for, or None if that is not known. Errors: `issued_mismatch` (another key or
     authority), `issued_unfit` (no chain that a verifier would accept now).
     """
     try:
-        signer = parse_chain(octets)[0]
-        certified, granted = fitness(signer)
+        chain = parse_chain(octets)
+        certified, granted = fitness(chain[0])
         if certified.public_numbers() != key.public_numbers():
             raise failure("issued_mismatch", "the certificate is for another key")
         if authority is not None and tuple(map(set, granted)) != tuple(map(set, authority)):
             raise failure("issued_mismatch", f"the certificate is for {described(granted)}, not for {described(authority)}")
-        check_validity(signer, now)
-        return validate(octets, anchors, now).findings if len(anchors) else (NO_ANCHORS,)
+        check_validity(chain[0], now)
+        if not len(anchors):
+            pem = b"".join(each.public_bytes(Encoding.PEM) for each in chain)
+            return Checked(_as_it_is(octets, pem), (NO_ANCHORS,))
+        credential = validate(octets, anchors, now)
+        return Checked(_as_it_is(octets, credential.path_pem.encode()), credential.findings)
     except StirError as error:
         if error.token.startswith("issued_"):
             raise
         raise failure("issued_unfit", one_line(str(error), 500)) from error
+
+
+def _as_it_is(octets: bytes, pem: bytes) -> bytes:
+    """Octet by octet what the STI-CA sent, which it may publish itself; unless that is DER, or does not begin with the signer
+    (RFC 8555 9.1).
+    """
+    return octets if octets.lstrip().startswith(pem.partition(_END)[0]) else pem
 
 
 def described(authority: TNAuthList) -> str:

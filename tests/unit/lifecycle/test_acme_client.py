@@ -346,6 +346,15 @@ def test_refused_token_is_explained_by_its_step(acme_office: Office) -> None:
     assert "step 8: fingerprint" in caught.value.detail
 
 
+def test_refused_token_recalls_what_is_known_of_the_ca(acme_office: Office) -> None:
+    acme_office.ca.profile = PROFILES["martini"]
+    acme_office.rules(profile="martini")
+    acme_office.ca.misbehave("challenge-refused")
+    with pytest.raises(StirError) as caught:
+        acme_office.order()
+    assert caught.value.detail.endswith('clients of martini use spc_token_fingerprint = "spki", here it is "jwk"')
+
+
 # --- Secrets --------------------------------------------------------------------------------------------------------
 
 
