@@ -7,6 +7,7 @@ line that is none (click's own); `UNUSABLE` if settings or files cannot be used.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,11 +17,15 @@ from typing import Any, Final, NoReturn
 import click
 
 from kamailio_app.errors import FAILURES, StirError
+from kamailio_app.grammar import one_line
 from kamailio_app.runtime.settings import DEFAULT_PATH
 
 FINE: Final = 0
 NO: Final = 1
 UNUSABLE: Final = 3
+
+# Backslashes are those of text that was made safe before
+_SAFE: Final = re.compile(r"[ -~]{0,1024}")
 
 Command = Callable[..., Any]
 
@@ -70,5 +75,7 @@ def failures() -> Iterator[None]:
 
 
 def fail(error: StirError) -> NoReturn:
-    click.echo(f"{error}\n{FAILURES[error.token].advice}", err=True)
+    # A detail may quote a peer, and may be a list of lines
+    lines = [line if _SAFE.fullmatch(line) else one_line(line) for line in str(error).split("\n")]
+    click.echo("\n".join([*lines, FAILURES[error.token].advice]), err=True)
     sys.exit(UNUSABLE)

@@ -1,0 +1,20 @@
+"""What all commands share."""
+
+from __future__ import annotations
+
+import pytest
+
+from kamailio_app.cli.output import UNUSABLE, fail
+from kamailio_app.errors import FAILURES, failure
+
+
+def test_failure_is_said_with_what_to_do_and_is_safe_for_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        fail(failure("credential_malformed", "\x1b]0;owned\x07 of a peer\r\n  in two lines\x9b" + "x" * 5000))
+    assert ended.value.code == UNUSABLE
+    said = capsys.readouterr().err
+    first, second, advice = said.splitlines()
+    assert first == "credential_malformed: \\x1b]0;owned\\x07 of a peer\\x0d"
+    assert second.startswith("  in two lines\\x9bxxx")
+    assert len(second) < 1200
+    assert advice == FAILURES["credential_malformed"].advice
