@@ -108,6 +108,7 @@ def explain(
     if rules.codes.strict_parameters:
         strictness = replace(strictness, strict_parameters=True)
     examination = sti_vs.examine(request, strictness, now=now)
+    edge = edge.within_limits(examination.needed)
     credentials: dict[str, Credential | StirError] = {url: edge.judged(url, now).outcome for url in examination.needed}
     verification = sti_vs.conclude(examination, credentials, now=now)
     emergency = is_emergency(request, edge.settings.emergency, strictness.plan)

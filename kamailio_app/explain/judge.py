@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -15,18 +15,23 @@ from kamailio_app.credentials.credential import Credential, TrustAnchors, check_
 from kamailio_app.credentials.crl import Revocations, check_revocation
 from kamailio_app.credentials.tnauthlist import TNAuthList
 from kamailio_app.errors import StirError, failure
+from kamailio_app.runtime.service import MAX_FETCHES
 from kamailio_app.runtime.settings import Settings
 
 _REMEMBERED: Final = 256
+_TOO_MANY: Final = f"too many URLs: an edge fetches {MAX_FETCHES} certificates for a call, this would be one more"
 NOT_AT_HAND: Final = "credential_not_at_hand"
 
 
 class Found(NamedTuple):
-    """What is behind an x5u URL: octets, or why they cannot be had, or neither if nobody looked. `words`: where from."""
+    """What is behind an x5u URL: octets, or why they cannot be had, or neither if nobody looked. `words`: where from;
+    `fetched`: from the network, for it was not at hand.
+    """
 
     octets: bytes | None = None
     error: StirError | None = None
     words: str = ""
+    fetched: bool = False
 
 
 class Judged(NamedTuple):
@@ -53,6 +58,14 @@ class Edge:
     anchors: TrustAnchors
     revocations: Revocations | None
     find: Callable[[str], Found]
+
+    def within_limits(self, needed: Iterable[str]) -> Edge:
+        """The same, fetching no more than an edge does for one call. `needed`: URLs in the order in which it wants them."""
+        too_many = frozenset([url for url in needed if self.find(url).fetched][MAX_FETCHES:])
+        if not too_many:
+            return self
+        refused = Found(error=failure("x5u_refused", _TOO_MANY), words="not fetched", fetched=True)
+        return replace(self, find=lambda url: refused if url in too_many else self.find(url))
 
     def judged(self, url: str, now: float) -> Judged:
         return self._judge(self.find(url), now)

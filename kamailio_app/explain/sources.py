@@ -89,12 +89,12 @@ class Sources:
         finally:
             await fetcher.close()
         for url, download in zip(urls, found, strict=False):
+            anew = self._kept(url).octets is None  # what the edge has kept it need not fetch
             if isinstance(download, StirError):
-                self._known[url] = Found(error=download, words="fetched now")
+                self._known[url] = Found(error=download, words="fetched now", fetched=anew)
             else:
-                self._known[url] = Found(
-                    download.octets, words=f"fetched now, Cache-Control: {download.cache_control or 'none'}"
-                )
+                words = f"fetched now, Cache-Control: {download.cache_control or 'none'}"
+                self._known[url] = Found(download.octets, words=words, fetched=anew)
         for url in urls[MAX_FETCHED:]:
             self._known[url] = Found(words=f"not fetched: more than {MAX_FETCHED} certificates")
         return trust

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.x509 import Certificate
@@ -44,7 +44,7 @@ _CA_FILE = "[verification] ca_file"
 _TLS_CA_FILE = "[x5u] x5u_tls_ca_file"
 _STI_PA_CA_FILE = "[trust] sti_pa_ca_file"
 # The caller's provider and three that diverted the call, none of which anybody here ever heard of
-_MAX_FETCHES = 4
+MAX_FETCHES: Final = 4
 
 
 class Verified(NamedTuple):
@@ -175,8 +175,8 @@ class Service:
                 credentials[url] = credential
         if missing:
             # What more there is was never honest
-            credentials.update((url, failure("x5u_refused", "too many URLs")) for url in missing[_MAX_FETCHES:])
-            del missing[_MAX_FETCHES:]
+            credentials.update((url, failure("x5u_refused", "too many URLs")) for url in missing[MAX_FETCHES:])
+            del missing[MAX_FETCHES:]
             why = failure("x5u_timeout", "the call waited long enough")
             if emergency is None:
                 emergency = self.is_emergency(request)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kamailio_app.errors import FAILURES, StirError, failure
 from kamailio_app.explain.explanation import Explanation, completed, explain, urls
+from kamailio_app.explain.judge import Found
 from kamailio_app.explain.steps import Check, State, failed, passed, walk
 from kamailio_app.policy.treatment import FailureAction
+from kamailio_app.runtime.service import MAX_FETCHES
 from kamailio_app.sip import Party
 from kamailio_app.tn import NumberPlan
 
@@ -403,3 +407,32 @@ def test_what_was_seen_is_safe_to_show() -> None:
 def test_provider_of_the_tests_is_the_signer() -> None:
     assert step(told().headers[0], "signer's certificate").words == "P-256, may sign, TNAuthList SPC 1234"
     assert provider().certificate.subject.rfc4514_string() in step(told().headers[0], "certificate readable").words
+
+
+# --- What an edge would fetch -----------------------------------------------------------------------------------
+
+
+def elsewhere(number: int) -> str:
+    """A call's header whose certificate is at another URL; the first is the youngest."""
+    url = f"https://h{number}.example.test/chain.pem"
+    return identity({"x5u": url}, {"iat": NOW - number}, parameters=f";info=<{url}>;alg=ES256;ppt=shaken")
+
+
+@pytest.mark.parametrize(
+    ("fetched", "number", "token"),
+    [(True, MAX_FETCHES, ""), (True, MAX_FETCHES + 1, "x5u_http_status"), (False, MAX_FETCHES + 1, "")],
+)
+def test_no_more_certificates_are_fetched_for_a_call_than_an_edge_fetches(fetched: bool, number: int, token: str) -> None:
+    last = f"https://h{number - 1}.example.test/chain.pem"
+
+    def find(url: str) -> Found:
+        if url == last:
+            return Found(provider().chain_pem, words="fetched now", fetched=fetched)
+        return Found(error=failure("x5u_http_status", "404"), words="fetched now", fetched=fetched)
+
+    found = told(*map(elsewhere, range(number)), at=replace(edge(), find=find))
+    assert found.token == token
+    header = found.headers[-1]
+    assert header.token == ("x5u_refused" if token else "")
+    at_hand = step(header, "certificate at hand")
+    assert ("an edge fetches 4 certificates for a call" in at_hand.words) is bool(token)

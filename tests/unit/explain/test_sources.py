@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from kamailio_app.credentials.credential import validate
+from kamailio_app.errors import StirError, failure
 from kamailio_app.explain.sources import MAX_FETCHED, Sources
 from kamailio_app.lab.pki import Hierarchy
 from kamailio_app.lab.repository import Repository
 from kamailio_app.runtime.cache import Fetched
 from kamailio_app.runtime.disk import CertificateStore, read_kept
+from kamailio_app.runtime.fetcher import Fetcher
 from kamailio_app.runtime.settings import Settings, parse
 
 from ..builders import X5U, hierarchy, provider, refused
@@ -160,6 +162,7 @@ def test_certificates_are_fetched_under_the_settings_rules(
     trusted = sources.prepare([url, missing, "https://localhost:1/x.pem"])
     found = sources.find(url)
     assert found.octets == repository.chains["sp.pem"]
+    assert found.fetched
     assert found.words.startswith("fetched now, Cache-Control: ")
     assert validate(found.octets or b"", trusted.anchors, time.time()).tnauthlist.spcs == ("1234",)
     errors = [sources.find(other).error for other in (missing, "https://localhost:1/x.pem")]
@@ -170,14 +173,31 @@ def test_certificates_are_fetched_under_the_settings_rules(
     assert not (live.state_dir or Path()).exists()
 
 
-def test_more_certificates_than_are_fetched_are_not_looked_at(live: Settings, repository: Repository) -> None:
+def test_more_certificates_than_are_fetched_are_not_looked_at(live: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def fetch(_self: Fetcher, url: str, **_: object) -> StirError:
+        asked.append(url)
+        return failure("x5u_refused")
+
+    monkeypatch.setattr(Fetcher, "fetch", fetch)
     urls = [f"https://localhost:1/{number}.pem" for number in range(MAX_FETCHED + 1)]
     sources = Sources(live, live=True)
     sources.prepare(urls)
+    assert [url for url in asked if url in urls] == urls[:-1]
     assert sources.find(urls[-1]).words == f"not fetched: more than {MAX_FETCHED} certificates"
     last = sources.find(urls[-2]).error
     assert last is not None
     assert last.token == "x5u_refused"
+
+
+def test_what_the_edge_has_kept_is_at_hand_also_if_it_is_fetched(live: Settings, repository: Repository) -> None:
+    kept, other = repository.url("kept.pem"), repository.url("other.pem")
+    with closing(CertificateStore(live.state_dir or Path(), 10, lambda text: pytest.fail(text))) as store:
+        store.put(kept, Fetched(1_900_000_000, pem="kept"))
+    sources = Sources(live, live=True)
+    sources.prepare([kept, other])
+    assert [sources.find(url).fetched for url in (kept, other)] == [False, True]
 
 
 def test_files_are_not_fetched(live: Settings, tmp_path: Path, repository: Repository) -> None:
