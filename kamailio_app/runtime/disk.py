@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Callable
 from contextlib import closing, suppress
 from hashlib import sha256
@@ -136,13 +137,42 @@ def write_state(directory: Path | None, name: str, text: str) -> None:
     """Replace a file at once or not at all. Errors: OSError."""
     if directory is None:
         return
-    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    make_directory(directory, 0o750)
     new = directory / f"{name}.new"
-    with new.open("w", encoding="utf-8") as file:
+    new.unlink(missing_ok=True)  # of one who was interrupted, or a link to elsewhere
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        hand_over(descriptor, directory)
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
+        os.fsync(descriptor)
     new.replace(directory / name)
+
+
+def make_directory(directory: Path, mode: int) -> None:
+    """With those above it, if they are not there; of root's making they belong to whom the one above belongs to.
+
+    Errors: OSError.
+    """
+    if directory.is_dir():
+        return
+    if directory.parent != directory:
+        make_directory(directory.parent, 0o777)
+    directory.mkdir(mode=mode, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        hand_over(descriptor, directory.parent)
+    finally:
+        os.close(descriptor)
+
+
+def hand_over(descriptor: int, directory: Path) -> None:
+    """What root has made here belongs to whom the directory belongs to: he and root can take turns. Errors: OSError."""
+    found = os.fstat(descriptor)
+    # A file with another name elsewhere may be no business of his
+    if os.geteuid() == 0 == found.st_uid and (stat.S_ISDIR(found.st_mode) or found.st_nlink == 1):
+        owner = directory.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def read_state(directory: Path | None, name: str) -> str:

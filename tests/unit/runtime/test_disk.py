@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -154,6 +155,24 @@ def test_state_is_replaced_whole(tmp_path: Path) -> None:
     assert [path.name for path in directory.iterdir()] == ["crl"]
     (directory / "crl").write_bytes(b"\xff")
     assert read_state(directory, "crl") == ""
+
+
+def test_link_in_the_place_of_the_new_state_is_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("x")
+    directory = tmp_path / "state"
+    directory.mkdir()
+    (directory / "crl.new").symlink_to(precious)
+    write_state(directory, "crl", "one")
+    assert (precious.read_text(), read_state(directory, "crl")) == ("x", "one")
+    assert not (directory / "crl").is_symlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
+def test_state_that_root_writes_belongs_to_whom_the_directory_belongs_to(tmp_path: Path) -> None:
+    os.chown(tmp_path, 4711, 4712)
+    write_state(tmp_path / "a" / "b", "crl", "one")
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in tmp_path.rglob("*")} == {(4711, 4712)}
 
 
 def test_no_state_without_directory() -> None:
