@@ -7,11 +7,14 @@ does a reader see half of a file, or a key without its chain.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Final
 
 from kamailio_app.errors import StirError, failure
+from kamailio_app.lifecycle.files import synchronize
+from kamailio_app.runtime.disk import hand_over, make_directory
 
 _CHAIN_MODE: Final = 0o644
 _KEY_MODE: Final = 0o640  # for Kamailio's group, which the directory has
@@ -50,13 +53,14 @@ def publish(directory: Path, name: str, chain: bytes) -> bool:
         raise failure("publication_differs", error.detail) from None
 
 
-def install(directory: Path, name: str, key: bytes, chain: bytes) -> None:
+def install(directory: Path, name: str, key: bytes, chain: bytes, group: int | None = None) -> None:
     """The pair as NAME.pem and NAME.key: the chain first, as a key is never alone. What is there of it already may stay.
 
-    Errors: `file_exists` (with other octets), `file_unreadable`, `file_unwritable`.
+    `group`: who may read the key; None: that of the directory. Errors: `file_exists` (with other octets), `file_unreadable`,
+    `file_unwritable`.
     """
-    _put(directory / f"{name}.pem", chain, _CHAIN_MODE)
-    _put(directory / f"{name}.key", key, _KEY_MODE)
+    _put(directory / f"{name}.pem", chain, _CHAIN_MODE, group)
+    _put(directory / f"{name}.key", key, _KEY_MODE, group)
 
 
 def installed(directory: Path, name: str, key: bytes, chain: bytes) -> bool:
@@ -86,28 +90,52 @@ def remove(path: Path) -> None:
 
 
 def keep(directory: Path, name: str, chain: bytes) -> None:
-    """A retired chain: what was signed with it may be asked for years later. Errors: `file_unwritable`."""
+    """A retired chain: what was signed with it may be asked for years later. The name may have been another's before.
+
+    Errors: `file_unreadable`, `file_unwritable`.
+    """
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(directory, 0o700)
     except OSError as error:
         raise failure("file_unwritable", f"{directory}: {error.strerror}") from error
-    with suppress(FileExistsError):
-        _link(directory / f"{name}.pem", chain, _CHAIN_MODE)
+    for path in _numbered(directory, name):
+        try:
+            _put(path, chain, _CHAIN_MODE)
+        except StirError as error:
+            if error.token != "file_exists":
+                raise
+        else:
+            return
 
 
-def _put(path: Path, octets: bytes, mode: int) -> bool:
+def kept(directory: Path, name: str) -> Path | None:
+    """The chain of that name that was kept last."""
+    last = None
+    for path in _numbered(directory, name):
+        if not path.exists():
+            break
+        last = path
+    return last
+
+
+def _numbered(directory: Path, name: str) -> Iterator[Path]:
+    yield directory / f"{name}.pem"
+    yield from (directory / f"{name}~{number}.pem" for number in count(2))  # no pair is called so
+
+
+def _put(path: Path, octets: bytes, mode: int, group: int | None = None) -> bool:
     """False if it was there with these octets."""
     if holds(path, octets):
         remove(_beside(path))  # of one who was interrupted
         return False
     try:
-        _link(path, octets, mode)
+        _link(path, octets, mode, group)
     except FileExistsError:
         raise failure("file_exists", f"{path} holds something else") from None
     return True
 
 
-def _link(path: Path, octets: bytes, mode: int) -> None:
+def _link(path: Path, octets: bytes, mode: int, group: int | None = None) -> None:
     """Written beside, with group and mode, and only then given its name. Errors: FileExistsError, `file_unwritable`."""
     new = _beside(path)
     try:
@@ -115,7 +143,8 @@ def _link(path: Path, octets: bytes, mode: int) -> None:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                group = path.parent.stat().st_gid
+                hand_over(descriptor, path.parent)
+                group = path.parent.stat().st_gid if group is None else group
                 if os.fstat(descriptor).st_gid != group:
                     os.fchown(descriptor, -1, group)
                 os.fchmod(descriptor, mode)
@@ -125,7 +154,7 @@ def _link(path: Path, octets: bytes, mode: int) -> None:
             os.link(new, path)
         finally:
             new.unlink()
-        _synchronize(path.parent)
+        synchronize(path.parent)
     except FileExistsError:
         raise
     except OSError as error:
@@ -135,11 +164,3 @@ def _link(path: Path, octets: bytes, mode: int) -> None:
 def _beside(path: Path) -> Path:
     """No reader takes it for anything."""
     return path.with_name(f"{path.name}.new")
-
-
-def _synchronize(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

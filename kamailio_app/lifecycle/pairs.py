@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections.abc import Container, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -22,14 +22,14 @@ from kamailio_app.errors import failure
 from kamailio_app.grammar import one_line
 from kamailio_app.lifecycle.files import write_new
 from kamailio_app.lifecycle.keys import new_key, write_key
-from kamailio_app.runtime.disk import read_state, write_state
+from kamailio_app.runtime.disk import hand_over, make_directory, read_state, write_state
 
 State = Literal["requested", "issued", "published", "installed"]
 
 _DIRECTORY: Final = "pairs"
 _LOCK: Final = "lock"
 # It stands in the x5u URL, and no pair is called ".."
-_NAME: Final = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9._\-]{0,99}", re.ASCII)
+_NAME: Final = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9._\-]{0,127}", re.ASCII)
 
 
 class Pending(NamedTuple):
@@ -62,6 +62,11 @@ class Record:
     by_hand: bool = False
 
 
+def is_name(text: str) -> bool:
+    """Whether a pair can be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
 def new_name(spc: str, now: float, taken: Container[str]) -> str:
     """A name for a pair: sp1234-20261129, then sp1234-20261129-2. A new chain has a new x5u URL (RFC 8224 7.3)."""
     first = f"sp{spc}-{time.strftime('%Y%m%d', time.gmtime(now))}"
@@ -79,12 +84,12 @@ def pending(state_dir: Path) -> list[Pending]:
         return []
     except OSError as error:
         raise failure("file_unreadable", f"{state_dir / _DIRECTORY}: {error.strerror}") from error
-    return [_pair(state_dir, name) for name in names if _NAME.fullmatch(name)]
+    return [_pair(state_dir, name) for name in names if is_name(name)]
 
 
 def find(state_dir: Path, name: str) -> Pending:
     """The pair of this name. Errors: `pair_unknown`."""
-    if not _NAME.fullmatch(name) or not (pair := _pair(state_dir, name)).key_file.exists():
+    if not is_name(name) or not (pair := _pair(state_dir, name)).key_file.exists():
         raise failure("pair_unknown", one_line(name, 100))
     return pair
 
@@ -93,7 +98,7 @@ def place(state_dir: Path, name: str) -> Pending:
     """Where a pair of this name is or would be, its directory made. Errors: `pair_unknown` (no such name can be),
     `file_unwritable`.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise failure("pair_unknown", one_line(name, 100))
     pair = _pair(state_dir, name)
     _make_directory(pair.key_file.parent)
@@ -119,19 +124,7 @@ def keep_request(pair: Pending, pem: bytes) -> None:
 def keep_chain(state_dir: Path, name: str, pem: bytes, x5u: str = "") -> Pending:
     """The chain of a pair that had none: it is issued now. Errors: `pair_unknown`, `file_exists`, `file_unwritable`."""
     pair = find(state_dir, name)
-    # Whole under another name first: the name that counts never shows half of it
-    new = pair.chain_file.with_suffix(".pem.new")
-    new.unlink(missing_ok=True)
-    write_new(new, pem)
-    try:
-        os.link(new, pair.chain_file)
-    except FileExistsError:
-        raise failure("file_exists", pair.chain_file.name) from None
-    except OSError as error:
-        raise failure("file_unwritable", f"{pair.chain_file}: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            new.unlink()
+    write_new(pair.chain_file, pem)
     remember(state_dir, name, replace(recall(state_dir, name), state="issued", x5u=x5u, trouble="", failures=0, not_before=0))
     return _pair(state_dir, name)
 
@@ -166,10 +159,11 @@ def alone(state_dir: Path) -> Iterator[None]:
     """No two at once: the timer and a person would order two certificates. Errors: `state_busy`, `file_unwritable`."""
     _make_directory(state_dir)
     try:
-        descriptor = os.open(state_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(state_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise failure("file_unwritable", f"{state_dir / _LOCK}: {error.strerror}") from error
     try:
+        hand_over(descriptor, state_dir)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -195,7 +189,7 @@ def _state(chain: Path, remembered: str) -> State:
 
 def _make_directory(directory: Path) -> None:
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(directory, 0o700)
     except OSError as error:
         raise failure("file_unwritable", f"{directory}: {error.strerror}") from error
 

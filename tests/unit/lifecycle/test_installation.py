@@ -105,7 +105,48 @@ def test_link_in_the_place_of_the_new_file_is_not_followed(tmp_path: Path) -> No
     assert target.read_bytes() == b"precious"
 
 
-def test_retired_chain_is_kept_once(tmp_path: Path) -> None:
-    installation.keep(tmp_path / "retired", "sp1234", CHAIN)
-    installation.keep(tmp_path / "retired", "sp1234", b"another")
+def test_retired_chain_is_kept_once_and_beside_another_of_that_name(tmp_path: Path) -> None:
+    assert installation.kept(tmp_path / "retired", "sp1234") is None
+    for octets in (CHAIN, CHAIN, b"another", b"another", CHAIN):
+        installation.keep(tmp_path / "retired", "sp1234", octets)
     assert (tmp_path / "retired/sp1234.pem").read_bytes() == CHAIN
+    assert (tmp_path / "retired/sp1234~2.pem").read_bytes() == b"another"
+    assert sorted(path.name for path in (tmp_path / "retired").iterdir()) == ["sp1234.pem", "sp1234~2.pem"]
+    assert installation.kept(tmp_path / "retired", "sp1234") == tmp_path / "retired/sp1234~2.pem"
+
+
+def test_chain_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
+    (tmp_path / "sp1234.pem.new").mkdir()
+    with refused("file_unwritable"):
+        installation.keep(tmp_path, "sp1234", CHAIN)
+
+
+def test_key_is_closed_from_the_first_octet_on_and_on_the_disk_when_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[tuple[str, int]] = []
+    synchronized: list[tuple[bool, bool]] = []
+    real = os.open
+
+    def open_(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            opened.append((path.name, mode))
+        return real(path, flags, mode)
+
+    def watched(descriptor: int) -> None:
+        synchronized.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), (tmp_path / "sp1234.key").exists()))
+
+    installation.publish(tmp_path, "sp1234", CHAIN)
+    monkeypatch.setattr(os, "open", open_)
+    monkeypatch.setattr(os, "fsync", watched)
+    installation.install(tmp_path, "sp1234", KEY, CHAIN)
+    assert opened == [("sp1234.key.new", 0o600)]
+    assert synchronized == [(False, False), (True, True)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
+def test_key_is_of_the_group_that_is_named_and_of_the_owner_of_the_directory(tmp_path: Path) -> None:
+    os.chown(tmp_path, 4711, 4712)
+    installation.install(tmp_path, "sp1234", KEY, CHAIN, 4713)
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in tmp_path.iterdir()} == {(4711, 4713)}
+    assert mode(tmp_path / "sp1234.key") == 0o640

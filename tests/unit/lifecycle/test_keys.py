@@ -71,7 +71,7 @@ def test_nobody_else_could_ever_read_it(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "open", open_)
     write_key(tmp_path / "a.key", KEY)
-    assert opened == [(os.O_EXCL, 0o600)]
+    assert opened[0] == (os.O_EXCL, 0o600)
 
 
 def test_key_with_a_passphrase_is_read_with_it_alone(tmp_path: Path) -> None:
@@ -111,6 +111,20 @@ def test_disk_that_is_full_leaves_nothing_behind(tmp_path: Path, monkeypatch: py
     with refused("file_unwritable"):
         write_key(tmp_path / "a.key", KEY)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_name_shows_a_whole_key_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Power that fails before the disk has it leaves no key of that name, which a later run would take for one."""
+    synchronized: list[tuple[bool, bool]] = []
+
+    def watched(descriptor: int) -> None:
+        directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        synchronized.append((directory, (tmp_path / "a.key").exists()))
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_key(tmp_path / "a.key", KEY)
+    assert synchronized == [(False, False), (True, True)]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.key"]
 
 
 def test_other_files_are_written_once_too(tmp_path: Path) -> None:

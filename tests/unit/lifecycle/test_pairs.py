@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -75,12 +76,13 @@ def test_chain_is_never_written_over(tmp_path: Path) -> None:
 
 def test_left_over_of_an_interruption_does_no_harm(tmp_path: Path) -> None:
     pairs.begin(tmp_path, "sp1")
-    (tmp_path / "pairs" / "sp1.pem.new").write_bytes(b"half")
+    (tmp_path / "pairs" / ".sp1.pem.0123abcd.new").write_bytes(b"half")
+    (tmp_path / "pairs" / ".sp1.key.0123abcd.new").write_bytes(b"half")
     assert pairs.pending(tmp_path)[0].state == "requested"
     assert pairs.keep_chain(tmp_path, "sp1", CHAIN).chain_file.read_bytes() == CHAIN
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a b", "x" * 101, "ä", "a\n"])
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a b", "x" * 129, "ä", "a\n"])
 def test_no_name_leads_elsewhere(tmp_path: Path, name: str) -> None:
     for action in (pairs.begin, pairs.find, pairs.place):
         with refused("pair_unknown"):
@@ -94,6 +96,43 @@ def test_one_at_a_time(tmp_path: Path) -> None:
         assert (tmp_path / "state" / "lock").stat().st_mode & 0o777 == 0o600
     with pairs.alone(tmp_path / "state"):
         pass
+
+
+def test_lock_is_no_link_to_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with refused("file_unwritable"), pairs.alone(tmp_path):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
+def test_what_root_makes_belongs_to_whom_the_directory_belongs_to(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, 4711, 4712)
+    with pairs.alone(state):
+        pairs.begin(state, "sp1")
+        pairs.remember(state, "sp1", Record())
+        pairs.keep_chain(state, "sp1", CHAIN)
+    found = sorted(path.relative_to(state).as_posix() for path in state.rglob("*"))
+    assert found == ["lock", "pairs", "pairs/sp1.json", "pairs/sp1.key", "pairs/sp1.pem"]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in state.rglob("*")} == {(4711, 4712)}
+    # Nor does root mind what another has made
+    with pairs.alone(state):
+        pairs.remember(state, "sp1", Record(state="issued"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
+def test_root_gives_nothing_away_that_has_another_name(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    precious = tmp_path / "precious"
+    precious.touch(mode=0o600)
+    (state / "lock").hardlink_to(precious)
+    os.chown(state, 4711, 4712)
+    with pairs.alone(state):
+        pass
+    assert precious.stat().st_uid == 0
 
 
 def test_directory_that_is_none(tmp_path: Path) -> None:
