@@ -12,11 +12,11 @@ from kamailio_app.doctor.finding import Check, Seen, State, bad, count, failed, 
 from kamailio_app.doctor.site import Site
 from kamailio_app.errors import StirError
 from kamailio_app.runtime import policy_file
+from kamailio_app.runtime.keystore import FORBIDDEN_MODE
 from kamailio_app.runtime.numbers import DO_NOT_ORIGINATE, INVENTORY, Numbers
 from kamailio_app.runtime.settings import Settings
 
 AREA: Final = "files"
-_OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP  # as the keystore has it
 # What a signing policy may ask for, the option that has it, and its kind
 _LISTS: Final = {
     "caller_in": ("inventory_file", INVENTORY),
@@ -85,21 +85,41 @@ def _certificate_dir(site: Site) -> Iterator[Seen]:
 
 
 def _keys(site: Site) -> Iterator[Seen]:
+    keys = _named_so(site.settings.certificate_dir, "*.key")
+    wrong = [each for path in keys for each in _wrong(site, path, FORBIDDEN_MODE)]
+    yield from wrong or [good(f"{count(len(keys), 'private key')}, closed to others")]
+
+
+def _chains(site: Site) -> Iterator[Seen]:
+    """Those that sign, and those that are published: who serves these need not be Kamailio."""
+    keys = _named_so(site.settings.certificate_dir, "*.key")
+    signing = [path for key in keys if (path := key.with_suffix(".pem")).exists()]  # its absence is the pair's finding
+    directory = site.settings.provider.publication.directory
+    published = _named_so(directory, "*.pem") if directory else []
+    wrong = [each for path in signing for each in _wrong(site, path, stat.S_IWOTH)]
+    wrong += [each for path in published for each in _wrong(site, path, stat.S_IWOTH, "644", State.WARNING)]
+    yield from wrong
+    if not wrong and signing + published:
+        yield good(f"{count(len(signing), 'chain')} beside a key, {len(published)} published")
+
+
+def _named_so(directory: Path, pattern: str) -> list[Path]:
     try:
-        keys = sorted(site.settings.certificate_dir.glob("*.key"))
+        return sorted(directory.glob(pattern))
     except OSError:  # which is the directory's finding
-        return
-    fine = 0
-    for path in keys:
+        return []
+
+
+def _wrong(site: Site, path: Path, forbidden: int, right: str = "640", unreadable: State = State.BAD) -> Iterator[Seen]:
+    """Others may do what they must not, or whom Kamailio runs as may not read it."""
+    try:
         mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & _OTHERS:
-            yield bad(f"{path.name} is open to others (mode {mode:o})", f"chmod 640 {path}")
+        if mode & forbidden:
+            yield bad(f"{path.name} is open to others (mode {mode:o})", f"chmod {right} {path}")
         elif refused := refusal(site.runs_as, path, READ):
-            yield bad(refused, f"chgrp {site.runs_as.name} {path} && chmod 640 {path}")
-        else:
-            fine += 1
-    if fine == len(keys):
-        yield good(f"{count(fine, 'private key')}, closed to others")
+            yield Seen(unreadable, refused, f"chgrp {site.runs_as.name} {path} && chmod {right} {path}")
+    except FileNotFoundError:  # taken away since it was listed: a rotation is under way
+        return
 
 
 def _directory(site: Site, directory: Path) -> Iterator[Seen]:
@@ -141,10 +161,13 @@ def _secrets(site: Site) -> Iterator[Seen]:
     paths = (known.sti_pa.password_file, known.sti_ca.eab_key_file, known.sti_ca.account_key_file)
     fine = 0
     for path in paths:
-        if path is None or not path.exists():  # `shakenctl` makes or asks for it when it is needed
+        if path is None:
             continue
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & _OTHERS:
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except FileNotFoundError:  # `shakenctl` makes or asks for it when it is needed
+            continue
+        if mode & FORBIDDEN_MODE:
             yield bad(f"{path} is open to others (mode {mode:o})", f"chmod 600 {path}")
         else:
             fine += 1
@@ -219,6 +242,14 @@ CHECKS: Final = (
         "chgrp kamailio and chmod 640 the key.",
         "decision 6",
         _keys,
+    ),
+    Check(
+        AREA,
+        "chains",
+        "NAME.pem beside each NAME.key, and what lies in publication_dir: Kamailio's user reads it, others do not write to it.",
+        "chgrp kamailio and chmod 640 the chain.",
+        "decision 6",
+        _chains,
     ),
     Check(
         AREA,

@@ -103,7 +103,10 @@ def _on_their_way(site: Site) -> Iterator[Seen]:
     for pair in pending(site.settings.provider.state_dir):
         if pair.name in site.loaded.signers or pair.state == "installed":
             continue
-        since = (pair.key_file if pair.state == "requested" else pair.chain_file).stat().st_mtime
+        try:
+            since = (pair.key_file if pair.state == "requested" else pair.chain_file).stat().st_mtime
+        except FileNotFoundError:  # the timer has just taken it further
+            continue
         words = f"{pair.name}: {pair.state}, {days_in_words((site.now - since) / DAY)} old"
         if site.now - since < switch_after + _A_STEP:
             yield good(words)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -56,6 +57,10 @@ def directory_for_everybody(clinic: Clinic) -> None:
 def key_for_everybody(clinic: Clinic) -> None:
     clinic.add("next", pair(begins=NOW + DAY))
     (clinic.certs / "next.key").chmod(0o644)
+
+
+def certificate_that_anybody_may_write(clinic: Clinic) -> None:
+    (clinic.certs / "sp1234.pem").chmod(0o666)
 
 
 def file_that_is_not_there(clinic: Clinic) -> None:
@@ -349,6 +354,7 @@ CASES: Final[dict[Deviation, dict[str, State]]] = {
     unsafe_option: {"files: relaxed options": WARNING},
     directory_for_everybody: {"files: certificate_dir": BAD},
     key_for_everybody: {"files: private keys": BAD, "pairs: key and certificate": BAD},
+    certificate_that_anybody_may_write: {"files: chains": BAD},
     file_that_is_not_there: {"files: named files": BAD, "files: number lists": BAD},
     policy_that_is_none: {"files: signing policy": BAD, **SELF_CALLS},
     policy_that_asks_for_a_list: {"files: signing policy": WARNING},
@@ -432,6 +438,33 @@ def test_list_without_end_is_a_list(clinic: Clinic) -> None:
     clinic.lists(expires=float(1 << 52))
     assert "until the end of time" in clinic.words("trust", "trust list in use")
     assert "until the end of time" in clinic.words("trust", "lists now")
+
+
+def test_chain_that_kamailio_may_not_read_is_said(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = clinic.directory / "published"
+    published.mkdir()
+    (published / "sp1234.pem").write_bytes(pair().chain_pem)
+    (clinic.certs / "roots.pem").write_bytes(hierarchy().root.pem)  # no key beside it: none of ours
+    clinic.set("publication", publication_dir="published")
+    assert clinic.words("files", "chains") == "good: 1 chain beside a key, 1 published -> "
+
+    def refused(_who: object, path: Path, _wanted: int) -> str:
+        return f"kamailio may not read {path}" if path.suffix == ".pem" else ""
+
+    monkeypatch.setattr("kamailio_app.doctor.files.refusal", refused)
+    own, other = clinic.certs / "sp1234.pem", published / "sp1234.pem"
+    assert clinic.words("files", "chains").splitlines() == [
+        f"bad: kamailio may not read {own} -> chgrp root {own} && chmod 640 {own}",
+        f"warning: kamailio may not read {other} -> chgrp root {other} && chmod 644 {other}",
+    ]
+
+
+def test_file_that_goes_away_meanwhile_is_no_defect(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = clinic.certs / "gone.key"
+    monkeypatch.setattr(Path, "glob", lambda directory, pattern: iter([gone] if pattern == "*.key" else []))
+    monkeypatch.setattr(Path, "exists", lambda _path: True)
+    clinic.set("sti_pa", sti_pa_password_file="password")
+    assert clinic.not_good("files") == {}
 
 
 def test_file_that_nobody_lets_us_see_is_no_judgement(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from kamailio_app.lifecycle.pairs import Pending
+
 from .clinic import DAY, NOW, Clinic, pair
 
 
@@ -91,3 +93,10 @@ def test_pair_on_its_way_does_not_stop_for_days(clinic: Clinic, days: float, iss
         os.utime(path, (time.time() - days * DAY,) * 2)
     assert clinic.words("pairs", "on their way").startswith(words)
     assert bool(clinic.words("pairs", "on their way")) is bool(words)
+
+
+def test_pair_that_goes_away_meanwhile_is_no_defect(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = clinic.directory / "provider/pairs/gone"
+    waiting = [Pending("gone", *(gone.with_suffix(suffix) for suffix in (".key", ".pem", ".csr")), state="requested")]
+    monkeypatch.setattr("kamailio_app.doctor.pairs.pending", lambda _directory: waiting)
+    assert clinic.words("pairs", "on their way") == ""
