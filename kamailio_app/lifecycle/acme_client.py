@@ -11,7 +11,8 @@ import os
 import re
 import time
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -186,7 +187,8 @@ class AcmeClient:
                 url = self._create(key, agree)
             key = self._account_key(create)
             acme = self._use(key, url)
-            write_state(self._file.parent, self._state_file.name, json.dumps(self._state(key, url), indent=2))
+            with _files():
+                write_state(self._file.parent, self._state_file.name, json.dumps(self._state(key, url), indent=2))
             status = words(str(json_object(acme.fetch(url)).get("status", "")))
             return Account(url, status, created, self._fingerprint(key))
 
@@ -208,7 +210,8 @@ class AcmeClient:
         if not self._file.exists():
             if not create:
                 raise failure("acme_account_unknown", f"{self._file} is not there")
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _files():
+                self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._say(f"account key: {self._file}")
             write_key(self._file, new_key())
         return read_key(self._file)
@@ -240,7 +243,8 @@ class AcmeClient:
             return ""
         url = self._find(read_key(new))
         if url:
-            os.replace(new, self._file)
+            with _files():
+                os.replace(new, self._file)
         return url
 
     def _create(self, key: EllipticCurvePrivateKey, agree: bool) -> str:
@@ -367,7 +371,7 @@ class AcmeClient:
             return False
         if run.order.status == messages.STATUS_INVALID:
             return False
-        self._say(f"order taken up again: {run.order.status.name}")
+        self._say("order taken up again")
         return True
 
     def _new_order(self, run: _Run, record: Record) -> None:
@@ -522,7 +526,8 @@ class AcmeClient:
             old = self._account_key(create=False)
             file = self._file.with_name(self._file.name + _NEW)
             if key is not None or not file.exists():
-                file.unlink(missing_ok=True)
+                with _files():
+                    file.unlink(missing_ok=True)
                 write_key(file, key or new_key())
             new = read_key(file)
             url = self.acme.resource("keyChange")
@@ -533,7 +538,8 @@ class AcmeClient:
             self._say("key change")
             self._use(old, account.url)
             self.acme.send(url, Members(**inner))
-            os.replace(file, self._file)
+            with _files():
+                os.replace(file, self._file)
             return self.account(create=False)
 
     def revoke(self, certificate: x509.Certificate, reason: int = 0) -> None:
@@ -580,6 +586,15 @@ class _Acme(ClientV2):
 
     def alternates(self, response: requests.Response) -> list[str]:
         return self._get_links(response, "alternate")[: len(_PAUSES)]
+
+
+@contextmanager
+def _files() -> Iterator[None]:
+    """What the disk does not do is not the STI-CA's fault. Errors: `file_unwritable`."""
+    try:
+        yield
+    except OSError as error:
+        raise failure("file_unwritable", f"{error.filename or 'provider_state_dir'}: {error.strerror}") from error
 
 
 def _directory(net: Transport, url: str) -> messages.Directory:

@@ -463,6 +463,44 @@ def test_lost_or_foreign_record_costs_an_order_and_no_key(acme_office: Office) -
     assert pairs.find(acme_office.provider.state_dir, NAME).key_file.read_bytes() == key
 
 
+@pytest.mark.parametrize("how", ["removed", "invalid", "another's"])
+def test_order_that_the_ca_has_forgotten_is_made_anew(acme_office: Office, how: str) -> None:
+    acme_office.ca.misbehave("never")
+    with refused("acme_timeout"):
+        acme_office.order()
+    acme_office.ca.behave()
+    order = list(acme_office.ca.orders.values())[-1]
+    if how == "removed":
+        order.account = 0
+    elif how == "invalid":
+        order.status = "invalid"
+    else:
+        path = acme_office.provider.state_dir / "pairs" / f"{NAME}.json"
+        path.write_text(path.read_text().replace(acme_office.ca.url.replace("directory", "order"), "https://localhost:1/order"))
+        with refused("acme_unreachable"):
+            acme_office.order()
+        return
+    orders = len(acme_office.ca.orders)
+    acme_office.order()
+    assert len(acme_office.ca.orders) == orders + 1
+
+
+@pytest.mark.parametrize("what", ["write_state", "os.replace"])
+def test_disk_that_is_full_is_not_the_cas_fault(acme_office: Office, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device", "/state/x")
+
+    if what == "os.replace":
+        acme_office.order()
+    monkeypatch.setattr(f"kamailio_app.lifecycle.acme_client.{what}", full)
+    with acme_office.client() as client, pytest.raises(StirError) as caught:
+        client.rollover() if what == "os.replace" else client.account()
+    assert (caught.value.token, caught.value.detail) == ("file_unwritable", "/state/x: No space left on device")
+    monkeypatch.undo()
+    # And with room again it is found out how things stand
+    acme_office.order("sp1234-2")
+
+
 # --- Key change, revocation -----------------------------------------------------------------------------------------
 
 
@@ -556,7 +594,7 @@ def test_settings_without_a_directory(acme_office: Office, change: dict[str, str
 
 
 def test_no_name_leads_out_of_the_directory(acme_office: Office) -> None:
-    for name in ("../x", "", ".", "a/b", "x" * 101, "ä"):
+    for name in ("../x", "", ".", "a/b", "x" * 129, "ä"):
         with refused("pair_unknown"):
             acme_office.order(name)
     assert acme_office.ca.asked == []
