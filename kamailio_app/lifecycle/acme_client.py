@@ -52,7 +52,7 @@ from kamailio_app.lifecycle.keys import fingerprint, new_key, read_key, write_ke
 from kamailio_app.lifecycle.pairs import Pending, Record
 from kamailio_app.lifecycle.request import CrlPoint, certificate_request, read_request, requested_authority
 from kamailio_app.lifecycle.secret import secret
-from kamailio_app.runtime.disk import read_state, write_state
+from kamailio_app.runtime.disk import make_directory, read_state, write_state
 from kamailio_app.runtime.provider import ProviderRules, StiCaRules
 
 ORDER_SECONDS: Final = 300.0
@@ -211,7 +211,7 @@ class AcmeClient:
             if not create:
                 raise failure("acme_account_unknown", f"{self._file} is not there")
             with _files():
-                self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_directory(self._file.parent, 0o700)
             self._say(f"account key: {self._file}")
             write_key(self._file, new_key())
         return read_key(self._file)
