@@ -28,6 +28,7 @@ from kamailio_app.adapters.parking import Parking
 from kamailio_app.adapters.port import Level
 from kamailio_app.errors import StirError
 from kamailio_app.grammar import one_line, printable
+from kamailio_app.runtime import in_use
 from kamailio_app.runtime.link import Keeper
 from kamailio_app.runtime.published import published_chain
 from kamailio_app.runtime.service import Service
@@ -73,6 +74,7 @@ _LONGEST_HOST: Final = 253  # RFC 1035 2.3.4, as text
 _TASK: Final = "$async(data)"
 _REASON: Final = "$avp(stir_reason)"
 _LONGER: Final = 5
+_FOR_GOOD: Final = 10 * 365 * 86400  # seconds: the table forgets what nobody says again within a day
 _LONG_LINE: Final = 8192  # characters: a traceback says what happened in its end
 _LOOK_EVERY: Final = 60  # seconds
 # RFC 8555 9.1; ATIS-1000074: the answer says how long it is good. A changed chain has a new URL
@@ -376,6 +378,7 @@ class Stirshaken:
         """Kamailio calls this in every process after the fork."""
         if rank == 0:
             announce(self.service, self.port)
+            self._say_pairs()
         return 0
 
     # Signing and verifying
@@ -570,6 +573,12 @@ class Stirshaken:
             self.port.log("err", f"reload refused, all stays as it was: {one_line(str(error))}")
         else:
             announce(self.service, self.port)
+        self._say_pairs()
+
+    def _say_pairs(self) -> None:
+        """Whoever takes a key away sees here whether it is needed."""
+        for key, text in in_use.entries(self.service.keys.signers, self.port.epoch):
+            KSR.htable.sht_setxs(CONTROL, key, text, _FOR_GOOD)
 
     def internal_error(self, where: str) -> None:
         """Say what happened, with the traceback on one line, and in the results. Must not raise."""

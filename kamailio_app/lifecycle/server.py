@@ -11,10 +11,13 @@ from typing import Final
 
 from kamailio_app.errors import StirError, failure
 from kamailio_app.grammar import one_line
+from kamailio_app.runtime import in_use
+from kamailio_app.runtime.in_use import InUse
 
 DEFAULT_CONTROL: Final = "unix:/run/kamailio/kamailio_ctl"
 EPOCH: Final = "stirshaken"  # the shared variable whose change has settings, policy, anchors and pairs read again
 _SECONDS: Final = 5.0
+_TAKES_OVER, _LOOKS_EVERY = 5.0, 0.1  # seconds
 _MAX_ANSWER: Final = 4 << 20
 _SHOWN: Final = 300  # characters of an answer in an error
 _REFUSED: Final = "error: "  # how kamcmd begins a fault; its exit status is 0 all the same
@@ -75,6 +78,21 @@ class Kamailio:
             number = (number + 1) % _INT
         self.rpc("pv.shvSet", EPOCH, "int", str(number))
         return number
+
+    def in_use(self) -> InUse:
+        """The pairs that it signs with, as it said at its start or last reload. Errors: `server_unreachable`."""
+        return in_use.read(lambda key: self.entry(EPOCH, key))
+
+    def take_over(self, seconds: float = _TAKES_OVER) -> InUse | None:
+        """Have it read all again, and see what it has in use then: the same as before if it refused. None: it has not looked
+        within so many seconds; its keeper looks once a second. Errors: those of `reload`.
+        """
+        number, ends = self.reload(), time.monotonic() + seconds
+        while (found := self.in_use()).epoch != number:
+            if time.monotonic() > ends:
+                return None
+            time.sleep(_LOOKS_EVERY)
+        return found
 
     def version(self) -> str:
         """Such as 5.6.3. Errors: those of `rpc`; `server_refused` for what is no Kamailio."""

@@ -11,6 +11,7 @@ import pytest
 from kamailio_app.errors import StirError
 from kamailio_app.lifecycle import server
 from kamailio_app.lifecycle.server import DEFAULT_CONTROL, Kamailio
+from kamailio_app.runtime.in_use import InUse
 
 from ..builders import refused
 
@@ -139,3 +140,40 @@ def test_entry_of_a_table_is_its_value_or_nothing(desk: Desk) -> None:
     desk.says("", 255)
     with refused("server_unreachable"):
         Kamailio().entry("stirshaken", "crl")
+
+
+TABLE = "{{\n\tentry: 10\n\tname: pairs\n\tvalue: {} 1 sp1=0123456789abcdef\n}}\n"
+
+
+def test_pairs_in_use_are_those_that_it_says(desk: Desk) -> None:
+    desk.says(TABLE.format(-5))
+    assert Kamailio().in_use() == InUse(-5, {"sp1": "0123456789abcdef"})
+    desk.says("error: 500 - Key name doesn't exist in htable.\n")
+    assert Kamailio().in_use() == InUse(None, {})
+    desk.says("", 255)
+    with refused("server_unreachable"):
+        Kamailio().in_use()
+
+
+def test_reload_is_waited_for_until_it_is_said(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            desk.says(TABLE.format(1_700_000_000))
+
+    clock = SimpleNamespace(time=lambda: 1_700_000_000, sleep=sleep, monotonic=lambda: sum(slept))
+    monkeypatch.setattr(server, "time", clock)
+    desk.says(TABLE.format(7))
+    assert Kamailio().take_over() == InUse(1_700_000_000, {"sp1": "0123456789abcdef"})
+    assert len(slept) == 3
+
+
+def test_server_that_does_not_look_is_not_waited_for_without_end(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    clock = SimpleNamespace(time=lambda: 1_700_000_000, sleep=slept.append, monotonic=lambda: sum(slept))
+    monkeypatch.setattr(server, "time", clock)
+    desk.says(TABLE.format(7))
+    assert Kamailio().take_over(0.25) is None
+    assert len(slept) == 3
