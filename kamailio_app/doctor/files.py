@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from kamailio_app.doctor.access import ENTER, READ, WRITE, refusal
 from kamailio_app.doctor.finding import Check, Seen, State, bad, count, failed, good, warning
 from kamailio_app.doctor.site import Site
 from kamailio_app.errors import StirError
+from kamailio_app.lifecycle.access import ENTER, READ, WRITE, refusal
 from kamailio_app.runtime import policy_file
 from kamailio_app.runtime.keystore import FORBIDDEN_MODE
 from kamailio_app.runtime.numbers import DO_NOT_ORIGINATE, INVENTORY, Numbers

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from kamailio_app.doctor.access import ENTER, READ, refusal
 from kamailio_app.doctor.finding import Check, NotLookedAt, Seen, bad, good, warning
 from kamailio_app.doctor.site import ROOT, Site
 from kamailio_app.errors import StirError
 from kamailio_app.grammar import one_line
+from kamailio_app.lifecycle.access import ENTER, READ, refusal
 
 AREA: Final = "python"
 VENV_VARIABLE: Final = "STIRSHAKEN_VENV"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable
@@ -16,11 +15,11 @@ from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.credentials.credential import TrustAnchors
 from kamailio_app.credentials.crl import Revocations
 from kamailio_app.credentials.trust_list import TrustList
-from kamailio_app.doctor import access
-from kamailio_app.doctor.access import User
 from kamailio_app.doctor.finding import NotLookedAt
 from kamailio_app.errors import FAILURES, StirError
 from kamailio_app.grammar import one_line
+from kamailio_app.lifecycle import access
+from kamailio_app.lifecycle.access import DEFAULT_USER, User
 from kamailio_app.lifecycle.server import DEFAULT_CONTROL, Kamailio
 from kamailio_app.policy.rules import Policy
 from kamailio_app.runtime import policy_file
@@ -33,7 +32,6 @@ from kamailio_app.runtime.trust import Trust
 from kamailio_app.sti_as import Signer
 
 DEFAULT_NTP: Final = "pool.ntp.org"
-DEFAULT_USER: Final = "kamailio"
 ROOT: Final = Path(__file__).resolve().parents[2]  # of the project: where kemi_scripts/ looks for packages
 _MAX_ROOTS: Final = 1000
 _MAX_MISTAKES: Final = 50
@@ -200,13 +198,13 @@ class Site:
                 raise NotLookedAt(f"there is no user {self.user}", "Name an existing one by --user.")
             return named
         try:
-            return access.user_of(max(os.stat(f"/proc/{pid}").st_uid for pid in self.server.processes()))
-        except (NotLookedAt, StirError, OSError, ValueError):
-            pass
-        default = access.user(DEFAULT_USER)
-        if default is None:
+            found = access.runs_as(self.server.processes())
+        except (NotLookedAt, StirError):
+            found = None
+        found = found or access.user(DEFAULT_USER)
+        if found is None:
             raise NotLookedAt(f"no Kamailio runs here, and there is no user {DEFAULT_USER}", "Name its user by --user.")
-        return default
+        return found
 
 
 def leniently(path: Path) -> tuple[Settings | None, tuple[StirError, ...]]:

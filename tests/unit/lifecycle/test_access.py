@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kamailio_app.doctor.access import ENTER, READ, WRITE, User, refusal, user, user_of
+from kamailio_app.lifecycle.access import ENTER, READ, WRITE, User, refusal, runs_as, user, user_of
 
 STRANGER = User("stranger", 54321, frozenset({54321}))
 OWNER = User("owner", os.getuid() or 54322, frozenset())
@@ -79,3 +79,15 @@ def test_users_are_known_by_name_and_number() -> None:
     assert root == user_of(0)
     assert user("no-such-user") is None
     assert user_of(987654) == User("987654", 987654, frozenset())
+
+
+def test_server_runs_as_whom_its_processes_run_as(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runs_as([os.getpid()]) == user_of(os.getuid())
+    assert runs_as([]) is None
+    assert runs_as([os.getpid(), 1 << 30]) is None  # of another host
+    # Its first process may be root's still
+    owners = {"/proc/1": 0, "/proc/2": 4711}
+    monkeypatch.setattr(os, "stat", lambda path: os.stat_result((0, 0, 0, 0, owners[path], 0, 0, 0, 0, 0)))
+    found = runs_as([1, 2])
+    assert found is not None
+    assert found.uid == 4711

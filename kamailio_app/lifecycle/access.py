@@ -8,20 +8,23 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
 READ: Final = 4
 WRITE: Final = 2
 ENTER: Final = 1
+DEFAULT_USER: Final = "kamailio"
 
 
 class User(NamedTuple):
-    """Whose rights are looked at."""
+    """Whose rights are looked at. `group`: the one that his files have."""
 
     name: str
     uid: int
     groups: frozenset[int]
+    group: int = 0
 
 
 def user(name: str) -> User | None:
@@ -40,8 +43,16 @@ def user_of(uid: int) -> User:
         return User(str(uid), uid, frozenset())
 
 
+def runs_as(processes: Iterable[int]) -> User | None:
+    """Whom a server's processes run as; None if there are none here."""
+    try:
+        return user_of(max(os.stat(f"/proc/{pid}").st_uid for pid in processes))
+    except (OSError, ValueError):
+        return None
+
+
 def _user(entry: pwd.struct_passwd) -> User:
-    return User(entry.pw_name, entry.pw_uid, frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid)))
+    return User(entry.pw_name, entry.pw_uid, frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid)), entry.pw_gid)
 
 
 def refusal(who: User, path: Path, wanted: int) -> str:
