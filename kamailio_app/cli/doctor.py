@@ -14,6 +14,7 @@ import click
 from kamailio_app.cli.output import FINE, NO, UNUSABLE, emit, json_option, settings_option, table
 from kamailio_app.doctor.checks import AREAS
 from kamailio_app.doctor.examination import examine, worst
+from kamailio_app.doctor.files import START
 from kamailio_app.doctor.finding import Finding, State
 from kamailio_app.doctor.site import DEFAULT_NTP, Site
 from kamailio_app.lifecycle.server import DEFAULT_CONTROL
@@ -65,7 +66,7 @@ def command(
     site = Site(settings, offline=offline, fetch=fetch, control=control, ntp=ntp, user=user)
     findings = examine(site, areas, told=_progress)
     emit(_data(findings), as_json, lambda: _lines(findings))
-    if site.mistakes:
+    if site.mistakes or any(each.check == START and each.state is State.BAD for each in findings):
         sys.exit(UNUSABLE)
     sys.exit(NO if worst(findings) is State.BAD else FINE)
 

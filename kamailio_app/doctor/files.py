@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from kamailio_app.doctor import edge
 from kamailio_app.doctor.finding import Check, Seen, State, bad, count, failed, good, warning
 from kamailio_app.doctor.site import Site
 from kamailio_app.errors import StirError
@@ -17,6 +18,7 @@ from kamailio_app.runtime.numbers import DO_NOT_ORIGINATE, INVENTORY, Numbers
 from kamailio_app.runtime.settings import Settings
 
 AREA: Final = "files"
+START: Final = "start"
 # What a signing policy may ask for, the option that has it, and its kind
 _LISTS: Final = {
     "caller_in": ("inventory_file", INVENTORY),
@@ -28,6 +30,12 @@ def _settings(site: Site) -> Iterator[Seen]:
     yield from (failed(error) for error in site.mistakes)
     if not site.mistakes:
         yield from _readable(site, site.path)
+
+
+def _start(site: Site) -> Iterator[Seen]:
+    with edge.service(site, edge.Table()) as service:
+        anchors = len(service.anchors)
+    yield good(f"the service can be made: {count(len(service.keys.signers), 'pair')}, {count(anchors, 'root')}")
 
 
 def _relaxed(site: Site) -> Iterator[Seen]:
@@ -218,6 +226,14 @@ CHECKS: Final = (
         "chgrp kamailio and chmod 640 the settings file.",
         "decision 7",
         _settings,
+    ),
+    Check(
+        AREA,
+        START,
+        "What every process of the server begins with is made of the settings: roots, policy, lists. Nothing is kept of it.",
+        "Mend what is named; no server starts, and none reloads, with it.",
+        "decision 7",
+        _start,
     ),
     Check(
         AREA,

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from kamailio_app import sti_as
-from kamailio_app.doctor.finding import Check, NotLookedAt, Seen, bad, failed, good
+from kamailio_app.doctor import edge
+from kamailio_app.doctor.edge import Table
+from kamailio_app.doctor.finding import Check, Seen, bad, failed, good
 from kamailio_app.doctor.site import Site
 from kamailio_app.errors import FAILURES, StirError
 from kamailio_app.runtime.cache import Fetched
@@ -30,19 +31,6 @@ _ROUNDS: Final = 5  # the first fills caches; the best of the others is what a b
 _SECONDS: Final = 15.0
 
 T = TypeVar("T")
-
-
-@dataclass
-class _Table:
-    """The table that processes share, of one who is alone."""
-
-    entries: dict[str, str] = field(default_factory=dict)
-
-    def get(self, key: str) -> str | None:
-        return self.entries.get(key)
-
-    def put(self, key: str, value: str, _lifetime: int) -> None:
-        self.entries[key] = value
 
 
 def _signed_and_verified(site: Site) -> Iterator[Seen]:
@@ -72,18 +60,13 @@ async def _fetched(site: Site) -> dict[str, bytes | StirError]:
 
 
 def _calls(site: Site, chains: dict[str, bytes]) -> Iterator[Seen]:
-    if site.mistakes:
-        raise NotLookedAt("the settings are refused: no server starts with them", "See files: settings.")
-    signing, table = site.signing_now(), _Table()
+    signing, table = site.signing_now(), Table()
     for name, chain in chains.items():
         pem = chain.decode("latin-1")
         table.put(signing[name].x5u, Fetched(int(site.clock()) + _LASTS, pem=pem).to_text(), _LASTS)
-    service = Service(site.path, table, clock=site.clock)
-    try:
+    with edge.service(site, table) as service:
         for name in chains:
             yield _call(site, service, signing[name])
-    finally:
-        service.close()
 
 
 def _call(site: Site, service: Service, signer: Signer) -> Seen:

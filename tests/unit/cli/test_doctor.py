@@ -70,6 +70,18 @@ def test_warning_and_what_was_not_looked_at_are_no_failure(clinic: Clinic) -> No
     assert result.stdout.splitlines()[-1].endswith(", 12 not looked at, 1 warning, 0 bad")
 
 
+@pytest.mark.parametrize(("section", "option"), [("x5u", "x5u_tls_ca_file"), ("trust", "sti_pa_ca_file")])
+def test_file_with_which_no_server_starts_is_status_3_where_nothing_is_signed_either(
+    clinic: Clinic, section: str, option: str
+) -> None:
+    (clinic.directory / "garbage.pem").write_text("garbage")
+    clinic.set(section, **{option: "garbage.pem"})
+    clinic.set("signing", public_cert_url="", certificate_dir="none")
+    result = doctor(clinic)
+    assert result.exit_code == 3
+    assert f"[{section}] {option}: " in result.stdout
+
+
 def test_settings_that_no_server_takes_are_status_3(clinic: Clinic) -> None:
     clinic.set("log", colour=True)
     result = doctor(clinic)

@@ -179,6 +179,11 @@ def roots_that_are_none(clinic: Clinic) -> None:
     (clinic.directory / "trusted.pem").write_text("# to come\n")
 
 
+def tls_roots_that_are_none(clinic: Clinic) -> None:
+    (clinic.directory / "tls.pem").write_text("garbage")
+    clinic.set("x5u", x5u_tls_ca_file="tls.pem")
+
+
 def list_not_there_yet(clinic: Clinic) -> None:
     (clinic.directory / "state/trust_list").unlink()
 
@@ -350,13 +355,13 @@ NOTHING_SIGNS: Final = {
 }
 
 CASES: Final[dict[Deviation, dict[str, State]]] = {
-    unknown_option: {"files: settings": BAD, **dict.fromkeys(SELF_CALLS, UNSEEN)},
+    unknown_option: {"files: settings": BAD, "files: start": UNSEEN, **dict.fromkeys(SELF_CALLS, UNSEEN)},
     unsafe_option: {"files: relaxed options": WARNING},
     directory_for_everybody: {"files: certificate_dir": BAD},
     key_for_everybody: {"files: private keys": BAD, "pairs: key and certificate": BAD},
     certificate_that_anybody_may_write: {"files: chains": BAD},
     file_that_is_not_there: {"files: named files": BAD, "files: number lists": BAD},
-    policy_that_is_none: {"files: signing policy": BAD, **SELF_CALLS},
+    policy_that_is_none: {"files: start": BAD, "files: signing policy": BAD, **SELF_CALLS},
     policy_that_asks_for_a_list: {"files: signing policy": WARNING},
     inventory_that_is_none: {"files: number lists": BAD},
     no_state_dir: {"files: state_dir": WARNING},
@@ -377,7 +382,8 @@ CASES: Final[dict[Deviation, dict[str, State]]] = {
     renewal_that_stopped: {"pairs: on their way": WARNING},
     out_of_profile: {"pairs: profile": WARNING},
     no_roots: {"trust: roots": WARNING, "pairs: profile": UNSEEN, "trust: our STI-CA": UNSEEN, **SELF_CALLS},
-    roots_that_are_none: {"trust: roots": BAD, **SELF_CALLS},
+    roots_that_are_none: {"files: start": BAD, "trust: roots": BAD, **SELF_CALLS},
+    tls_roots_that_are_none: {"files: start": BAD, **SELF_CALLS},
     list_not_there_yet: {"trust: trust list in use": WARNING},
     list_that_has_ended: {"trust: trust list in use": BAD, "trust: lists now": BAD},
     list_that_ends: {"trust: trust list in use": WARNING, "trust: lists now": WARNING},

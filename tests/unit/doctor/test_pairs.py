@@ -97,6 +97,6 @@ def test_pair_on_its_way_does_not_stop_for_days(clinic: Clinic, days: float, iss
 
 def test_pair_that_goes_away_meanwhile_is_no_defect(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = clinic.directory / "provider/pairs/gone"
-    waiting = [Pending("gone", *(gone.with_suffix(suffix) for suffix in (".key", ".pem", ".csr")), state="requested")]
+    waiting = [Pending("gone", gone.with_suffix(".key"), gone.with_suffix(".pem"), gone.with_suffix(".csr"), "requested")]
     monkeypatch.setattr("kamailio_app.doctor.pairs.pending", lambda _directory: waiting)
     assert clinic.words("pairs", "on their way") == ""
