@@ -41,14 +41,7 @@ def _published(site: Site) -> Iterator[Seen]:
 
 def _one(site: Site, name: str, signer: Signer) -> list[Seen]:
     chain = site.loaded.pairs[name].chain
-    looked = publication.look(
-        signer.x5u,
-        chain,
-        rules=site.settings.provider.publication,
-        anchors=site.anchors,
-        now=max(site.now, signer.not_before),
-        fetch=site.settings.fetch,
-    )
+    looked = publication.check(site.settings, signer.x5u, chain, now=max(site.now, signer.not_before))
     wrong = [
         Seen(_STATES.get(each.grade, State.BAD), f"{name}: {each.check}: {each.words}", _FIX.format(name=name), each.clause)
         for each in looked.findings
