@@ -25,7 +25,7 @@ from kamailio_app.lifecycle.spc_token import look_at_spc_token
 from kamailio_app.runtime import policy_file
 from kamailio_app.runtime.certificate_list import wanted
 from kamailio_app.runtime.choice import Choices
-from kamailio_app.runtime.keystore import load_signers
+from kamailio_app.runtime.keystore import FORBIDDEN_MODE, load_signers
 from kamailio_app.runtime.provider import ProviderRules
 from kamailio_app.runtime.record_line import call_of
 from kamailio_app.runtime.record_store import places, whole_lines
@@ -124,7 +124,7 @@ def look_around(
         has_anchors=bool(len(anchors)),
         anchors=anchors,
         signed_call=_signed_call(known, troubles),
-        timer=os.path.lexists(timer),
+        timer=os.path.exists(timer),
         troubles=tuple(troubles),
     )
 
@@ -134,10 +134,10 @@ def secret_trouble(path: Path | None) -> str:
     if path is None:
         return ""
     try:
-        mode = path.stat().st_mode
+        mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
         return f"{path}: {error.strerror}"
-    return f"{path}: others may read it" if mode & stat.S_IRWXO else ""
+    return f"{path} is open to others (mode {mode:o})" if mode & FORBIDDEN_MODE else ""
 
 
 # --- Trust ----------------------------------------------------------------------------------------------------------

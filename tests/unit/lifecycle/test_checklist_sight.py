@@ -18,18 +18,19 @@ from kamailio_app.lab.pki import Issued, ServiceProvider, expired
 from kamailio_app.lifecycle import publication
 from kamailio_app.lifecycle.checklist import Note, Proof, Seen, Standing, State, Verdict, stand
 from kamailio_app.lifecycle.checklist_checks import looks, published
-from kamailio_app.lifecycle.checklist_sight import Here, look_around
+from kamailio_app.lifecycle.checklist_sight import Here, look_around, secret_trouble
 from kamailio_app.lifecycle.checklist_steps import steps_of
 from kamailio_app.lifecycle.keys import read_key
 from kamailio_app.lifecycle.pairs import begin, keep_chain
 from kamailio_app.lifecycle.rotation_memory import Memory
+from kamailio_app.lifecycle.secret import secret
 from kamailio_app.runtime.record import Record
 from kamailio_app.runtime.record_ring import Ring
 from kamailio_app.runtime.recording import Recording
 from kamailio_app.runtime.settings import Settings, load
 from kamailio_app.runtime.trust import Sources, Trust
 
-from ..builders import DAY, NOW, evil, hierarchy
+from ..builders import DAY, NOW, evil, hierarchy, refused
 from ..runtime.recorded import put, rules
 
 NAME, SPC = "sp1234-20231114", "1234"
@@ -301,10 +302,22 @@ def test_secret_that_others_may_read_is_wrong_and_not_shown(host: Host, name: st
     (host.directory / name).chmod(0o644)
     standing = host.standings()[step]
     assert standing.state is State.CONTRADICTED
-    assert "others may read it" in standing.why[0]
+    assert "is open to others (mode 644)" in standing.why[0]
     assert "hunter2" not in repr(standing)
     (host.directory / name).unlink()
     assert host.standings()[step].state is State.CONTRADICTED
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o660, 0o650, 0o604, 0o444])
+def test_secret_is_in_order_where_it_would_be_read(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "password"
+    path.write_text("hunter2\n")
+    path.chmod(mode)
+    if secret_trouble(path):
+        with refused("secret_permissions"):
+            secret(path, "NO_SUCH_VARIABLE", "password")
+    else:
+        assert secret(path, "NO_SUCH_VARIABLE", "password") == "hunter2"
 
 
 def test_chain_that_signs_and_is_not_published_is_wrong(signing: Host) -> None:
@@ -375,7 +388,10 @@ def test_record_that_is_off_is_said(host: Host) -> None:
 
 def test_timer_is_seen(host: Host) -> None:
     assert host.said("renewal")[0][0] is Verdict.UNKNOWN
-    (host.directory / "timer").symlink_to("/lib/systemd/system/shakenctl-renew.timer")
+    unit = host.directory / "shakenctl-renew.timer"
+    (host.directory / "timer").symlink_to(unit)
+    assert host.said("renewal")[0][0] is Verdict.UNKNOWN  # a link to nothing starts nothing
+    unit.touch()
     assert host.said("renewal")[0][0] is Verdict.VERIFIED
 
 
