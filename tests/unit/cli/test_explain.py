@@ -232,6 +232,18 @@ def test_capture_from_standard_input_and_as_json(host: Path, capture: str) -> No
     assert {row["token"]: row["calls"] for row in told["counts"]} == {"valid": 1, "iat_stale": 1, "identity_missing": 1}
 
 
+def test_what_strangers_sent_is_safe_in_the_table(host: Path, capture: str) -> None:
+    hostile = message().replace("call@", "\x1b]0;owned\x07" + "x" * 300).replace(f"+{ORIG}@", "\x9b2J@")
+    (host / "answer").write_text(f"{frame(hostile)}\n")
+    result = run(host, capture)
+    assert result.exit_code == 1
+    row = result.stdout.splitlines()[1]
+    assert row.isascii()
+    assert row.isprintable()
+    assert "\\x1b]0;owned\\x07" in row
+    assert len(row) < 400
+
+
 def test_capture_without_calls_says_so(host: Path, capture: str) -> None:
     (host / "answer").write_text("")
     result = run(host, capture)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kamailio_app.errors import StirError
 from kamailio_app.explain.capture import CapturedCall, captured_calls
 
 from ..builders import refused
@@ -129,6 +130,38 @@ def test_tshark_that_does_not_end_is_ended(tshark: Said) -> None:
     tshark(frame(message()), then="exec sleep 60")
     with refused("capture_unreadable"):
         calls(0.5)
+
+
+def test_tshark_asks_no_name_server_and_has_no_profile_of_the_user(
+    tshark: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    tshark(then=f'echo "$HOME" "$@" > {tmp_path / "asked"}')
+    assert calls() == []
+    home, *arguments = (tmp_path / "asked").read_text().split()
+    assert home != "/home/somebody"
+    assert "-n" in arguments
+    assert arguments[-2:] == ["-r", "/any.pcap"]
+
+
+def test_more_calls_than_there_is_room_for_are_refused(tshark: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kamailio_app.explain.capture.MAX_CALLS", 2)
+    some = [frame(message().replace("call@", f"{number}@")) for number in range(3)]
+    tshark(*some[:2], *some[:2])
+    assert [call.times for call in calls()] == [2, 2]
+    tshark(*some)
+    with refused("capture_unreadable"):
+        calls()
+
+
+def test_line_longer_than_any_message_is_refused(tshark: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = frame(message())
+    tshark(whole)
+    monkeypatch.setattr("kamailio_app.explain.capture._LONGEST_LINE", len(whole) + 2)
+    assert len(calls()) == 1
+    monkeypatch.setattr("kamailio_app.explain.capture._LONGEST_LINE", len(whole) // 2)
+    with pytest.raises(StirError, match=r"^capture_unreadable: a packet larger than any SIP message$"):
+        calls()
 
 
 @pytest.mark.parametrize("line", ["{", '{"layers": {"sip_raw": "00", "ip_raw": "4"}}', '{"layers": {}, "timestamp": "soon"}'])

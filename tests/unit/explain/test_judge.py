@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from cryptography import x509
 
 from kamailio_app.credentials.constraints import ClaimConstraints
@@ -12,9 +13,9 @@ from kamailio_app.errors import StirError, failure
 from kamailio_app.explain.explanation import Header
 from kamailio_app.explain.judge import Edge
 from kamailio_app.explain.steps import State
-from kamailio_app.lab.pki import Issued, ServiceProvider
+from kamailio_app.lab.pki import Hierarchy, Issued, ServiceProvider
 
-from ..builders import DAY, NOW, ORIG, X5U, evil, hierarchy, identity, issue, provider
+from ..builders import DAY, NOW, ORIG, X5U, evil, hierarchy, identity, issue, pem, provider
 from .support import edge, step, told, wrong
 
 
@@ -168,6 +169,19 @@ def test_revoked_certificate_is_shown_with_the_list() -> None:
     token, header = explained(provider(), revocations=revocations())
     assert token == ""
     assert step(header, "revocation").words.startswith("in none of 0 entries of CRL 1, which is good until ")
+
+
+@pytest.mark.parametrize("revoked", [0, 1])
+def test_path_without_a_revoked_issuer_goes_before_one_with_as_on_an_edge(revoked: int) -> None:
+    roots = [hierarchy().root, Hierarchy(NOW, "Other").root]
+    first = issue(roots[0], x509.BasicConstraints(True, None), name="CA")
+    crossed = [first, issue(roots[1], x509.BasicConstraints(True, None), name="CA", key=first.key)]
+    signer = hierarchy().service_provider(ServiceProvider(), first)
+    octets = pem(signer.certificate, *(each.certificate for each in crossed))
+    trust = TrustAnchors([root.certificate for root in roots])
+    at = edge("", {X5U: octets}, revocations(crossed[revoked].certificate), trust)
+    found = told(identity(key=signer.key), at=at)
+    assert (found.token, found.further) == ("", ())
 
 
 def test_missing_list_counts_where_the_settings_are_hard() -> None:

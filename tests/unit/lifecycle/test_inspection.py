@@ -570,8 +570,9 @@ def test_tnauthlist_is_known_in_base64() -> None:
         b"-----BEGIN PGP MESSAGE-----\nx\n-----END PGP MESSAGE-----\n",
         b"0\x82\x00\x00\xff",
         b"x" * (MAX_OCTETS + 1),
+        provider().chain_pem.ljust(MAX_OCTETS + 1, b"\n"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_what_is_none_of_these_is_unknown(octets: bytes) -> None:
     with refused("file_unknown"):

@@ -75,6 +75,15 @@ def test_without_directory_or_form_there_is_nothing(directory: Path) -> None:
     assert published_chain(directory / "absent", URL, "/sp1234.pem") is None
 
 
+def test_name_does_not_begin_with_a_dot(directory: Path) -> None:
+    """Hidden files are somebody's work under way."""
+    for name in (".new", ".", "..x"):
+        (directory / f"{name}.pem").write_bytes(provider().chain_pem)
+        assert published_chain(directory, URL, f"/{name}.pem") is None
+    (directory / "a.b.pem").write_bytes(provider().chain_pem)
+    assert published_chain(directory, URL, "/a.b.pem") is not None
+
+
 def test_link_pipe_and_directory_are_no_chains(directory: Path) -> None:
     (directory / "link.pem").symlink_to("../secret.pem")
     os.mkfifo(directory / "pipe.pem")
