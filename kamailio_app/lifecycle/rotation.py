@@ -7,6 +7,7 @@ say counts; rotation.json remembers since when. Calls that are signed now stay s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,12 +18,12 @@ from typing import Final, Literal, NamedTuple
 from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.errors import StirError, failure
 from kamailio_app.grammar import one_line
-from kamailio_app.lifecycle import installation, pairs
+from kamailio_app.lifecycle import access, installation, pairs
 from kamailio_app.lifecycle.pairs import Pending
 from kamailio_app.lifecycle.publication import Seen, check
 from kamailio_app.lifecycle.rotation_memory import Memory
 from kamailio_app.lifecycle.server import DEFAULT_CONTROL, Kamailio
-from kamailio_app.runtime import policy_file
+from kamailio_app.runtime import in_use, policy_file
 from kamailio_app.runtime.certificate_list import Question, wanted
 from kamailio_app.runtime.choice import Choices, Refusal, moment, provider
 from kamailio_app.runtime.keystore import Loaded, Pair, load_signers, make_signer
@@ -38,6 +39,7 @@ Look = Callable[[str, bytes], Seen]
 _HOUR: Final = 3600
 _PAIRS, _RETIRED = "pairs", "retired"  # in provider_state_dir
 _RELOAD: Final = "then: kamcmd pv.shvSet stirshaken int $(date +%s)"
+_REFUSED: Final = "the server's log says why: grep 'stirshaken: .* refused'"
 _NOBODY: Final[Question] = ("", "")
 
 
@@ -199,7 +201,7 @@ class Rotation:
         if installation.installed(self._directory, place.name, key, chain):
             yield from self._installed(pair, place)
             return
-        signer = make_signer(place.name, Pair(key, chain), self.settings.public_cert_url, None)
+        signer = self.signer(pair)
         if signer.not_after <= self.now:
             raise failure("certificate_expired", f"{pair.name}, {moment(signer.not_after)}")
         yield from self._publish(pair, place, chain)
@@ -213,7 +215,7 @@ class Rotation:
             yield Step(pair.name, "switch", "waits", due, words)
             return
         words = self._effect(signer)
-        installation.install(self._directory, place.name, key, chain)
+        installation.install(self._directory, place.name, key, chain, self._group())
         yield Step(pair.name, "switch", "done", 0, f"{place.name} is in {self._directory}{words}")
         yield from self._installed(pair, place)
 
@@ -243,16 +245,50 @@ class Rotation:
         installation.tidy(self._directory, place.name)
         pairs.mark(self._state_dir, pair.name, "installed")
         if not times.reloaded:
-            step = self._reload(pair.name, f"Kamailio takes {place.name} over with its next call")
+            step = self._reload(pair.name, place.name, in_use.mark(self.signer(pair)))
             times.reloaded = self.now if step.state == "done" else 0
             yield step
 
-    def _reload(self, name: str, words: str) -> Step:
+    def _reload(self, pair: str, name: str, mark: str = "") -> Step:
+        """Have Kamailio read NAME, and see that it uses this one; without a `mark`, that it has let go of it."""
         try:
-            self.server.reload()
+            found = self.server.in_use()
+            if found.epoch is None or found.pairs.get(name, "") != mark:
+                taken_over = self.server.take_over()
+                if taken_over is None:
+                    return Step(pair, "reload", "waits", 0, f"Kamailio was told, and has not taken it over yet; {_RELOAD}")
+                found = taken_over
         except StirError as error:
-            return Step(name, "reload", "waits", 0, f"{one_line(str(error))}; {_RELOAD}")
-        return Step(name, "reload", "done", 0, words)
+            return Step(pair, "reload", "waits", 0, f"{one_line(str(error))}; {_RELOAD}")
+        uses = found.pairs.get(name, "")
+        if uses != mark:
+            words = f"Kamailio was told, and {'goes on with' if uses else 'does not use'} {name}; {_REFUSED}"
+            return Step(pair, "reload", "failed", 0, words)
+        return Step(pair, "reload", "done", 0, f"Kamailio {'uses' if mark else 'has let go of'} {name}")
+
+    def _group(self) -> int | None:
+        """Whose group the pair is to have so that Kamailio can read it; None: that of the directory.
+
+        Errors: `rotation_refused` if it could not read it, `file_unreadable`.
+        """
+        try:
+            user = access.runs_as(self.server.processes())
+        except StirError:  # nobody there who has to read it now
+            return None
+        if user is None:
+            return None
+        try:
+            refused = access.refusal(user, self._directory, access.READ | access.ENTER)
+            group = self._directory.stat().st_gid
+        except OSError as error:
+            raise failure("file_unreadable", f"{self._directory}: {error.strerror}") from error
+        if refused:
+            raise failure("rotation_refused", f"{refused}; Kamailio has to")
+        if user.uid == 0 or group in user.groups:
+            return None
+        if os.geteuid() != 0 and user.group not in (os.getegid(), *os.getgroups()):
+            raise failure("rotation_refused", f"{user.name} could not read the key; then: chgrp {user.name} {self._directory}")
+        return user.group
 
     def _effect(self, signer: Signer) -> str:
         """What the switch would change; words for what it would not.
@@ -295,12 +331,20 @@ class Rotation:
         for name in [*signers, *(name for name in self.memory.pairs if name not in signers)]:
             if names and name not in names:
                 continue
-            due = self.due(signers, name) if name in signers else None
+            if name not in signers:
+                steps += self._resume(name)
+                continue
+            due = self.due(signers, name)
+            if due is None or self.now < due[0]:
+                self.memory.of(name).retiring = 0  # what was begun would be wrong by now
             if due is None:
-                steps += self._resume(name, name in signers)
-            elif self.now < due[0]:
+                continue
+            if self.now < due[0]:
                 steps.append(Step(name, "retire", "waits", due[0], due[1]))
             elif name in names or self._ours(name):
+                if words := self._needed(signers, name):
+                    steps.append(Step(name, "retire", "waits", 0, words))
+                    continue
                 steps += self._away(name)
                 signers = self.loaded().signers
             else:
@@ -322,13 +366,27 @@ class Rotation:
         times = self.memory.of(name)
         by = next((each.name for each in signing.values() if _same(each, signer) and self._taken_over(each.name)), "")
         times.replaced = (times.replaced or self.now) if by else 0
+        times.ended = (times.ended or self.now) if signer.not_after <= self.now else 0
         reasons = [(times.replaced, f"{by} signs instead")] if by else []
-        if signer.not_after <= self.now:
-            reasons.append((float(signer.not_after), f"its certificate ended {moment(signer.not_after)}"))
+        if times.ended:
+            # A clock that was wrong for a moment ends nothing
+            reasons.append((max(signer.not_after, times.ended), f"its certificate ended {moment(signer.not_after)}"))
         if not reasons:
             return None
         since, why = min(reasons)
         return since + self._rules.keep_hours * _HOUR, why
+
+    def _needed(self, signers: Mapping[str, Signer], name: str) -> str:
+        """Why Kamailio needs this pair though by the files it signs nothing; empty if it does not, or none is there."""
+        try:
+            found = self.server.in_use()
+        except StirError:
+            return ""
+        if found.epoch is not None and name not in found.pairs:
+            return ""
+        instead = (each for each in self._signing(signers).values() if _same(each, signers[name]))
+        unused = ", ".join(sorted(each.name for each in instead if found.pairs.get(each.name) != in_use.mark(each)))
+        return f"Kamailio does not use {unused} yet, by what it says; {_RELOAD}" if unused else ""
 
     def _taken_over(self, name: str) -> bool:
         """Whether the server knows of this pair, as far as we know: of one that is not ours somebody saw to it."""
@@ -351,37 +409,40 @@ class Rotation:
         """As `choice` has it."""
         return max(signer.not_before, self.settings.sign_from.get(signer.name, 0)), signer.not_before, signer.name
 
-    def _resume(self, name: str, there: bool) -> list[Step]:
-        """What was begun is ended, unless it would be wrong by now."""
-        times = self.memory.of(name)
-        if times.retiring and there:
-            times.retiring = 0
-        return self._away(name) if times.retiring else []
+    def _resume(self, name: str) -> list[Step]:
+        """What was begun is ended."""
+        return self._away(name) if self.memory.of(name).retiring else []
 
     def _away(self, name: str) -> list[Step]:
-        """Out of certificate_dir; when Kamailio was told, out of publication_dir and provider_state_dir as well."""
+        """Out of certificate_dir; when Kamailio lets go of it, out of publication_dir and provider_state_dir as well."""
         times = self.memory.of(name)
         times.retiring = times.retiring or self.now
         self.memory.save()
         published = self._rules.directory / f"{name}.pem" if self._rules.directory else None
-        chain = self._chain(self._directory / f"{name}.pem", published)
+        retired = self._state_dir / _RETIRED
+        chain = self._chain(self._directory / f"{name}.pem", published, installation.kept(retired, name))
+        if chain:
+            installation.keep(retired, name, chain)
         installation.withdraw(self._directory, name)
-        reload = self._reload(name, "Kamailio lets go of it with its next call")
+        reload = self._reload(name, name)
         # A server that was not told may have it in use; with a certificate that has ended it signs nothing
         if reload.state != "done" and not self._ended(chain):
-            return [reload, Step(name, "retire", "waits", 0, "its chain stays published until Kamailio was told")]
-        if chain:
-            installation.keep(self._state_dir / _RETIRED, name, chain)
+            return [reload, Step(name, "retire", "waits", 0, "its chain stays published until Kamailio has let go of it")]
         if published is not None:
             installation.remove(published)
-        # The chain first: what has none is no pair that waits
-        for kept in {name, *(pair.name for pair in self._kept(name))}:
-            for end in ("pem", "csr", "key", "json"):
-                installation.remove(self._state_dir / _PAIRS / f"{kept}.{end}")
+        self._remove_pairs(chain)
         self.memory.forget(name)
         self.memory.save()
-        words = f"key and pair are gone, the chain is no longer published; a copy of it is in {self._state_dir / _RETIRED}"
+        words = f"key and pair are gone, the chain is no longer published; a copy of it is in {retired}"
         return [reload, Step(name, "retire", "done", 0, words)]
+
+    def _remove_pairs(self, chain: bytes) -> None:
+        """What waited until it was installed. Another of that name, with another chain or none yet, is none of it."""
+        for path in (self._state_dir / _PAIRS).glob("*.pem"):
+            if chain and installation.holds(path, chain):
+                # The key first, without which there is no pair, and the chain last, by which it is found again
+                for end in ("key", "csr", "json", "pem"):
+                    installation.remove(path.with_suffix(f".{end}"))
 
     @staticmethod
     def _chain(*places: Path | None) -> bytes:
@@ -392,7 +453,7 @@ class Rotation:
 
     def _ended(self, chain: bytes) -> bool:
         try:
-            return not chain or parse_chain(chain)[0].not_valid_after_utc.timestamp() < self.now
+            return bool(chain) and parse_chain(chain)[0].not_valid_after_utc.timestamp() < self.now
         except StirError:
             return False
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from kamailio_app.errors import failure
+from kamailio_app.lifecycle.pairs import is_name
 from kamailio_app.runtime.disk import read_state, write_state
 
 FILE: Final = "rotation.json"
@@ -22,8 +23,8 @@ class Times:
     """Of one pair, in seconds since 1970; 0: not yet, or nobody knows.
 
     `published`: its chain was put into publication_dir; `seen`: strangers got it, since when they always did; `installed`: into
-    certificate_dir, by us; `reloaded`: Kamailio was told; `replaced`: another was seen to sign instead; `retiring`: it is being
-    taken away.
+    certificate_dir, by us; `reloaded`: Kamailio was seen to use it; `replaced`: another was seen to sign instead; `ended`: its
+    certificate was seen to have ended, by a clock that may be wrong; `retiring`: it is being taken away.
     """
 
     published: float = 0
@@ -31,6 +32,7 @@ class Times:
     installed: float = 0
     reloaded: float = 0
     replaced: float = 0
+    ended: float = 0
     retiring: float = 0
 
 
@@ -52,7 +54,7 @@ class Memory:
         given = document.get("pairs") if isinstance(document, dict) else None
         memory = cls(directory)
         for name, times in given.items() if isinstance(given, dict) else ():
-            if isinstance(times, dict):
+            if is_name(name) and isinstance(times, dict):  # names become paths
                 memory.pairs[name] = Times(*(_time(times.get(key.name), now) for key in fields(Times)))
         memory._saved = memory._text()
         return memory

@@ -18,6 +18,8 @@ from kamailio_app.lab.pki import Issued, ServiceProvider
 from kamailio_app.lab.repository import Repository
 from kamailio_app.lifecycle import pairs
 from kamailio_app.lifecycle.publication import Finding, Seen
+from kamailio_app.runtime.in_use import InUse, mark
+from kamailio_app.runtime.keystore import load_signers
 
 from ..builders import DAY, NOW, hierarchy
 
@@ -43,6 +45,7 @@ class Office:
         self.looked: list[tuple[str, bytes | None]] = []
         self.controls: list[str] = []
         self.down = False
+        self.used = InUse(0, {})
         monkeypatch.setattr(publish, "time", SimpleNamespace(time=lambda: self.now))
         monkeypatch.setattr(publish, "check", self._check)
         monkeypatch.setattr(publish, "Kamailio", self._server)
@@ -53,13 +56,26 @@ class Office:
         return Seen(url, self.finding.ok, (self.finding,))
 
     def _server(self, control: str = "") -> SimpleNamespace:
-        def reload() -> int:
+        def answer() -> None:
             if self.down:
                 raise failure("server_unreachable", f"{control}: Connection refused")
-            self.controls.append(control)
-            return 1
 
-        return SimpleNamespace(reload=reload)
+        def processes() -> dict[int, str]:
+            answer()
+            return {}
+
+        def in_use() -> InUse:
+            answer()
+            return self.used
+
+        def take_over() -> InUse:
+            answer()
+            self.controls.append(control)
+            signers = load_signers(self.directory / "certs", URL, self.now).signers
+            self.used = InUse(len(self.controls), {name: mark(signer) for name, signer in signers.items()})
+            return self.used
+
+        return SimpleNamespace(processes=processes, in_use=in_use, take_over=take_over)
 
     def wait(self, name: str, begins: float = NOW - 3600) -> Issued:
         issued = hierarchy().service_provider(ServiceProvider(not_before=begins, not_after=NOW + 30 * DAY))

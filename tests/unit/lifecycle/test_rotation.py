@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,12 +18,14 @@ from hypothesis import strategies as st
 
 from kamailio_app.errors import StirError, failure
 from kamailio_app.lab.pki import Issued, ServiceProvider
-from kamailio_app.lifecycle import pairs, rotation
+from kamailio_app.lifecycle import access, pairs, rotation
+from kamailio_app.lifecycle.access import User
 from kamailio_app.lifecycle.publication import Finding, Seen
 from kamailio_app.lifecycle.rotation import Rotation, Step, advance
 from kamailio_app.lifecycle.rotation_memory import Memory, Times
 from kamailio_app.runtime import settings as settings_file
 from kamailio_app.runtime.choice import Choices
+from kamailio_app.runtime.in_use import InUse, mark
 from kamailio_app.runtime.keystore import load_signers
 from kamailio_app.runtime.settings import Settings
 from kamailio_app.sti_as import Signer
@@ -41,19 +44,45 @@ class Crash(BaseException):
 
 @dataclass
 class Server:
-    """In the place of a running Kamailio: it has what was in certificate_dir when it was told last."""
+    """In the place of a running Kamailio: it has what was in certificate_dir when it was told last, if it could read it."""
 
     office: Office
     reloads: int = 0
     down: bool = False
-    has: set[str] = field(default_factory=set)
+    asleep: bool = False
+    refuses: bool = False
+    cannot_read: set[str] = field(default_factory=set)
+    used: InUse = field(default_factory=lambda: InUse(0, {}))
 
-    def reload(self) -> int:
+    @property
+    def has(self) -> set[str]:
+        return set(self.used.pairs)
+
+    def processes(self) -> dict[int, str]:
+        self._answer()
+        return {}
+
+    def in_use(self) -> InUse:
+        self._answer()
+        return self.used
+
+    def take_over(self) -> InUse | None:
+        self._answer()
+        return None if self.reload() is None else self.used
+
+    def reload(self) -> int | None:
+        self.reloads += 1
+        if self.asleep:
+            return None
+        pairs = self.used.pairs
+        if not self.refuses:
+            pairs = {name: mark(signer) for name, signer in self.office.signers().items() if name not in self.cannot_read}
+        self.used = InUse(self.reloads, pairs)
+        return self.reloads
+
+    def _answer(self) -> None:
         if self.down:
             raise failure("server_unreachable", "nobody there")
-        self.reloads += 1
-        self.has = set(self.office.signers())
-        return self.reloads
 
 
 class Office:
@@ -90,7 +119,7 @@ class Office:
         """A pair that somebody installed himself."""
         spec = ServiceProvider(**{"not_before": NOW - 20 * DAY, "not_after": NOW + 10 * DAY, **times})
         hierarchy().service_provider(spec).write(self.directory / "certs", name)
-        self.server.has = set(self.signers())
+        self.server.reload()
 
     def _look(self, url: str, chain: bytes) -> Seen:
         self.looks.append(url)
@@ -121,6 +150,13 @@ class Office:
 
     def times(self, name: str) -> Times:
         return Memory.read(self.directory / "state", self.now).of(name)
+
+    def memory_of(self, name: str, **times: float) -> None:
+        """What was remembered is this instead."""
+        memory = Memory.read(self.directory / "state", self.now)
+        for key, value in times.items():
+            setattr(memory.of(name), key, value)
+        memory.save()
 
     def stages(self) -> dict[str, str]:
         return {row.name: row.stage for row in self.rotation().standings()}
@@ -449,6 +485,275 @@ def test_replacement_that_goes_away_gives_the_former_its_place_back(switched: Of
     assert (switched.signs, switched.files("certs")) == ("one", ["one.key", "one.pem"])
 
 
+# --- What Kamailio says -----------------------------------------------------------------------------------------
+
+
+def test_pair_counts_as_taken_over_when_kamailio_says_so(office: Office) -> None:
+    office.wait("one")
+    office.advance()
+    office.server.asleep = True
+    *_, step = office.advance(SWITCH_AFTER)
+    assert (step.action, step.state) == ("reload", "waits")
+    assert "has not taken it over yet" in step.words
+    assert office.times("one").reloaded == 0
+    assert office.stages() == {"one": "signs"}
+    office.server.asleep = False
+    assert office.did(60) == [("one", "reload", "done")]
+    # It has looked since: nothing has to be said again
+    office.memory_of("one", reloaded=0.0)
+    before = office.server.reloads
+    assert office.did(60) == [("one", "reload", "done")]
+    assert office.server.reloads == before
+
+
+def test_reload_that_kamailio_refuses_is_a_failure_and_the_former_pair_stays(office: Office) -> None:
+    office.wait("one")
+    office.advance()
+    office.advance(SWITCH_AFTER)
+    office.wait("two", begins=NOW - 60)
+    office.advance(10)
+    office.server.refuses = True
+    *_, step = [step for step in office.advance(SWITCH_AFTER) if step.action == "reload"]
+    assert (step.state, "does not use two" in step.words) == ("failed", True)
+    assert "refused" in step.words
+    assert [step[1:] for step in office.did(10 * KEEP)] == [("reload", "failed")]
+    assert office.rotation().retire(("one",)) == []
+    assert (office.files("certs"), office.server.has) == (["one.key", "one.pem", "two.key", "two.pem"], {"one"})
+    office.server.refuses = False
+    assert ("two", "reload", "done") in office.did(60)
+    assert office.server.has == {"one", "two"}
+
+
+def test_pair_of_the_same_name_and_another_certificate_is_not_the_one(office: Office) -> None:
+    office.wait("one")
+    office.server.used = InUse(1, {"one": "0" * 16})
+    office.advance()
+    office.server.refuses = True
+    *_, step = office.advance(SWITCH_AFTER)
+    assert (step.state, "goes on with one" in step.words) == ("failed", True)
+
+
+def test_former_pair_stays_while_kamailio_does_not_use_the_one_that_somebody_installed(office: Office) -> None:
+    office.wait("one")
+    office.advance()
+    office.advance(SWITCH_AFTER)
+    office.server.cannot_read.add("zero")
+    office.by_hand("zero", not_before=NOW - 60)
+    assert office.signs == "zero"
+    office.advance()
+    *_, step = office.advance(KEEP)
+    assert (step.action, step.state, "does not use zero yet" in step.words) == ("retire", "waits", True)
+    assert "one.key" in office.files("certs")
+    office.server.cannot_read.clear()
+    office.server.reload()
+    assert office.did(60)[-1] == ("one", "retire", "done")
+
+
+@pytest.mark.parametrize("said", [InUse(), InUse(1, {})])
+def test_former_pair_stays_while_kamailio_says_nothing_and_goes_if_it_is_not_in_use(office: Office, said: InUse) -> None:
+    office.by_hand("zero")
+    office.wait("one")
+    office.advance()
+    office.advance(SWITCH_AFTER)
+    office.server.used, office.server.refuses = said, True
+    office.now += KEEP
+    steps = office.rotation().retire(("zero",))
+    assert [(step.action, step.state) for step in steps] == (
+        [("retire", "waits")] if said.epoch is None else [("reload", "done"), ("retire", "done")]
+    )
+
+
+def test_without_kamailio_what_signs_by_the_files_stays(office: Office) -> None:
+    office.server.down = True
+    office.by_hand("zero")
+    office.wait("one", begins=NOW + DAY)
+    office.advance()
+    office.advance(SWITCH_AFTER)
+    for name in ("zero", "one"):
+        assert office.rotation().retire((name,)) == []
+    office.now = NOW + DAY + KEEP + 3600
+    # It was never seen to use the new one
+    office.advance()
+    office.now += KEEP
+    assert office.rotation().retire(("zero",)) == []
+    assert set(office.signers()) == {"zero", "one"}
+
+
+# --- Who reads the files ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def somebody(monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
+    """Kamailio runs as user and group 4711. Others may enter the directories above, as they may not pytest's own."""
+    monkeypatch.setattr(access, "runs_as", lambda _pids: User("somebody", 4711, frozenset({4711}), 4711))
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        Path(made).chmod(0o755)
+        office = Office(Path(made))
+        office.wait("one")
+        office.advance()
+        yield office
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
+def test_key_is_of_kamailios_group_where_the_directory_is_not(somebody: Office) -> None:
+    assert ("one", "reload", "done") in somebody.did(SWITCH_AFTER)
+    found = {path.name: path.stat() for path in (somebody.directory / "certs").iterdir()}
+    assert {each.st_gid for each in found.values()} == {4711}
+    assert found["one.key"].st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
+def test_key_is_of_the_group_of_the_directory_if_kamailio_is_in_it(somebody: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "runs_as", lambda _pids: User("somebody", 4711, frozenset({4711, 4712}), 4711))
+    os.chown(somebody.directory / "certs", -1, 4712)
+    somebody.advance(SWITCH_AFTER)
+    assert (somebody.directory / "certs/one.key").stat().st_gid == 4712
+
+
+def test_switch_to_a_directory_that_kamailio_may_not_enter_is_refused(somebody: Office) -> None:
+    (somebody.directory / "certs").chmod(0o700)
+    *_, step = somebody.advance(SWITCH_AFTER)
+    assert (step.action, step.state, step.words.partition(":")[0]) == ("switch", "failed", "rotation_refused")
+    assert "somebody may not read" in step.words
+    assert somebody.files("certs") == []
+
+
+def test_switch_to_a_key_that_kamailio_could_not_read_is_refused(somebody: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4713)
+    *_, step = somebody.advance(SWITCH_AFTER)
+    assert (step.state, "chgrp somebody" in step.words) == ("failed", True)
+    assert somebody.files("certs") == []
+
+
+def test_directory_that_is_not_there_is_said(somebody: Office) -> None:
+    (somebody.directory / "certs").rmdir()
+    *_, step = somebody.advance(SWITCH_AFTER)
+    assert (step.action, step.state, step.words.partition(":")[0]) == ("switch", "failed", "file_unreadable")
+
+
+# --- What a wrong clock, a name that comes again, and a lost chain cost -----------------------------------------
+
+
+def test_clock_that_was_wrong_for_a_moment_takes_nothing_away(office: Office) -> None:
+    office.wait("one", ends=NOW + 10 * DAY)
+    office.advance()
+    office.advance(SWITCH_AFTER)
+    office.wait("two", begins=NOW + 5 * DAY, ends=NOW + 40 * DAY)
+    office.advance()
+    office.advance(SWITCH_AFTER)
+    office.now += 3650 * DAY
+    for seconds in (0, 900, KEEP - 901):
+        assert ("one", "retire", "waits") in office.did(seconds)
+    office.now -= 3650 * DAY
+    assert office.did() == []
+    assert (office.signs, office.times("one").ended) == ("one", 0)
+    assert set(office.signers()) == {"one", "two"}
+    # Since when it is seen to have ended
+    office.now = NOW + 10 * DAY + 1
+    (step,) = [step for step in office.advance() if step.pair == "one"]
+    assert step.when == office.now + KEEP
+
+
+def test_certificate_whose_end_nobody_saw_stays_for_as_long_after_it_is_seen(office: Office) -> None:
+    office.wait("one", ends=NOW + DAY)
+    office.advance()
+    office.advance(SWITCH_AFTER)
+    office.by_hand("zero", not_before=NOW - 60, not_after=NOW + DAY)
+    office.now = NOW + 30 * DAY
+    (step,) = [step for step in office.advance() if step.pair == "one"]
+    assert (step.action, step.state, step.when) == ("retire", "waits", office.now + KEEP)
+    assert ("one", "retire", "done") in office.did(KEEP)
+
+
+def test_pair_of_that_name_that_waits_for_its_certificate_is_none_of_it(office: Office) -> None:
+    office.by_hand("sp1234", not_after=NOW + DAY)
+    office.by_hand("newer", not_before=NOW - DAY)
+    pairs.begin(office.directory / "state", "sp1234")
+    office.advance()
+    office.advance(KEEP)
+    assert office.rotation().retire(("sp1234",))[-1].state == "done"
+    assert office.files("state/pairs") == ["sp1234.key"]
+    assert set(office.signers()) == {"newer"}
+
+
+def test_pair_of_that_name_with_another_chain_stays(office: Office) -> None:
+    office.by_hand("sp1234", not_after=NOW + DAY)
+    office.by_hand("newer", not_before=NOW - DAY)
+    office.wait("sp1234")
+    office.configure("")
+    office.advance()
+    office.now += KEEP
+    assert office.rotation().retire(("sp1234",))[-1].state == "done"
+    assert {"sp1234.key", "sp1234.pem"} <= set(office.files("state/pairs"))
+
+
+def test_chain_is_kept_before_it_goes_and_needs_kamailio_though_it_is_published_by_others(tmp_path: Path) -> None:
+    office = Office(tmp_path, publication_dir="")
+    office.wait("one", ends=NOW + 20 * DAY)
+    chain = (office.directory / "state/pairs/one.pem").read_bytes()
+    office.advance()
+    office.advance(SWITCH_AFTER)
+    office.wait("two", begins=NOW - 60)
+    office.advance(10)
+    office.advance(SWITCH_AFTER)
+    office.server.down = True
+    for seconds in (KEEP, 60):
+        assert ("one", "retire", "waits") in office.did(seconds)
+    assert {"one.key", "one.pem"} <= set(office.files("state/pairs"))
+    office.server.down = False
+    assert ("one", "retire", "done") in office.did(60)
+    assert (office.directory / "state/retired/one.pem").read_bytes() == chain
+    assert [name for name in office.files("state/pairs") if name.startswith("one.")] == []
+
+
+def test_chain_that_is_nowhere_has_not_ended(switched: Office) -> None:
+    switched.server.down = True
+    switched.did(KEEP)
+    for path in ("published/one.pem", "state/retired/one.pem"):
+        (switched.directory / path).unlink()
+    assert ("one", "retire", "waits") in switched.did(60)
+    assert "one.key" in switched.files("state/pairs")
+
+
+def test_retiring_begins_anew_for_a_pair_that_is_there_again(switched: Office) -> None:
+    switched.memory_of("one", retiring=switched.now)
+    assert ("one", "retire", "waits") in switched.did(60)
+    for end in ("key", "pem"):
+        (switched.directory / f"certs/one.{end}").unlink()
+    assert switched.times("one").retiring == 0
+    assert switched.did(60) == []
+    assert "one.pem" in switched.files("published")
+
+
+def test_pair_that_a_rule_names_stays_though_a_younger_one_is_there(office: Office) -> None:
+    """It signs, and is not the youngest of its provider."""
+    policy = '[[rule]]\nname = "a"\ncaller = "1215*"\ncertificate = "zero"\n'
+    (office.directory / "policy.toml").write_text(policy)
+    office.configure(signing='policy_file = "policy.toml"')
+    office.by_hand("zero")
+    office.by_hand("newer", not_before=NOW - DAY)
+    assert office.rotation()._signing(office.signers()).keys() == {"zero", "newer"}
+    assert office.rotation().due(office.signers(), "zero") is None
+
+
+def test_pair_without_which_another_would_sign_stays(office: Office) -> None:
+    """Two of one key sign nothing; without one of them the other would."""
+    shared = hierarchy().service_provider(ServiceProvider("1234", not_before=NOW - 20 * DAY, not_after=NOW + 10 * DAY))
+    shared.write(office.directory / "certs", "old")
+    office.by_hand("young", not_before=NOW - DAY)
+    rotation_ = office.rotation()
+    signers = office.signers()
+    with pytest.MonkeyPatch.context() as patch:
+        # As a rule does that signs with the one while the other is there
+        whole = rotation_._answers
+        patch.setattr(
+            rotation_,
+            "_answers",
+            lambda given, at: {("old", ""): signers["young"] if "old" in given else "certificate_none"} | whole(given, at),
+        )
+        assert rotation_.due(signers, "old") is None
+
+
 # --- Crashes ----------------------------------------------------------------------------------------------------
 
 
@@ -553,7 +858,7 @@ def test_whatever_happens_calls_that_are_signed_stay_signed(
                 case "forget":
                     (office.directory / "state/rotation.json").unlink(missing_ok=True)
                 case "reload":
-                    office.server.has = set(office.signers())
+                    office.server.reload()
             refused = load_signers(office.directory / "certs", URL, office.now).refused
             assert {why.token for _name, why in refused} <= {"certificate_expired", "certificate_not_yet_valid"}
             if office.now < ends:
@@ -608,6 +913,16 @@ def test_any_memory_is_read(tmp_path_factory: pytest.TempPathFactory, text: str)
     directory = tmp_path_factory.getbasetemp()
     (directory / "rotation.json").write_text(text, "utf-8", "surrogatepass")
     assert isinstance(Memory.read(directory, NOW), Memory)
+
+
+@pytest.mark.parametrize("name", ["../../victim", "..", "", "a/b", "/etc/x"])
+def test_name_that_leads_elsewhere_is_no_memory(office: Office, name: str) -> None:
+    victims = [office.directory.parent / f"victim.{end}" for end in ("key", "pem")]
+    for victim in victims:
+        victim.touch()
+    (office.directory / "state/rotation.json").write_text(json.dumps({"pairs": {name: {"retiring": 1}}}))
+    assert office.did() == []
+    assert all(victim.exists() for victim in victims)
 
 
 def test_memory_comes_back(tmp_path: Path) -> None:
