@@ -16,15 +16,23 @@ NOT_VALIDATED: Final = "No-TN-Validation"
 
 
 class StirError(Exception):
-    """A failure with a token from the table. `detail` is for the log and may hold a peer's text."""
+    """A failure with a token from the table. `detail` is for the log and may hold a peer's text; `advice` is what to try next
+    in this very case, where the token has several causes.
+    """
 
     code: ClassVar[int] = 0
     phrase: ClassVar[str] = ""
 
-    def __init__(self, token: str, detail: str = "") -> None:
+    def __init__(self, token: str, detail: str = "", advice: str = "") -> None:
         super().__init__(token, detail)
         self.token = token
         self.detail = detail
+        self._advice = advice
+
+    @property
+    def advice(self) -> str:
+        """What an operator tries next."""
+        return self._advice or FAILURES[self.token].advice
 
     def __str__(self) -> str:
         return f"{self.token}: {self.detail}" if self.detail else self.token
@@ -649,6 +657,9 @@ FAILURES: Final[dict[str, Failure]] = {
 }
 
 
-def failure(token: str, detail: str = "") -> StirError:
-    """The exception for a token, of the class of its SIP code. Raise it where the check is made."""
-    return FAILURES[token].error(token, detail)
+def failure(token: str, detail: str = "", advice: str = "") -> StirError:
+    """The exception for a token, of the class of its SIP code. Raise it where the check is made.
+
+    `advice`: instead of the table's, where that is about another cause of the same token.
+    """
+    return FAILURES[token].error(token, detail, advice)

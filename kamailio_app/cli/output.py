@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from kamailio_app.errors import FAILURES, StirError
+from kamailio_app.errors import StirError
 from kamailio_app.grammar import one_line
 from kamailio_app.runtime.settings import DEFAULT_PATH
 
@@ -77,5 +77,6 @@ def failures() -> Iterator[None]:
 def fail(error: StirError) -> NoReturn:
     # A detail may quote a peer, and may be a list of lines
     lines = [line if _SAFE.fullmatch(line) else one_line(line) for line in str(error).split("\n")]
-    click.echo("\n".join([*lines, FAILURES[error.token].advice]), err=True)
+    advice = [one_line(line) for line in error.advice.split("\n")]
+    click.echo("\n".join([*lines, *advice]), err=True)
     sys.exit(UNUSABLE)

@@ -158,6 +158,11 @@ def test_failure_without_detail_is_the_token_alone() -> None:
     assert str(failure("identity_missing")) == "identity_missing"
 
 
+def test_advice_is_the_tables_unless_the_case_has_its_own() -> None:
+    assert failure("iat_stale").advice == FAILURES["iat_stale"].advice
+    assert failure("iat_stale", "61 s old", "Wait.").advice == "Wait."
+
+
 def test_unknown_token_is_a_defect() -> None:
     with pytest.raises(KeyError):
         failure("no_such_token")

@@ -18,3 +18,9 @@ def test_failure_is_said_with_what_to_do_and_is_safe_for_a_terminal(capsys: pyte
     assert second.startswith("  in two lines\\x9bxxx")
     assert len(second) < 1200
     assert advice == FAILURES["credential_malformed"].advice
+
+
+def test_advice_of_the_case_goes_before_that_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        fail(failure("acme_unreachable", "no route", "Look at this one.\nThen at \x1b that."))
+    assert capsys.readouterr().err.splitlines() == ["acme_unreachable: no route", "Look at this one.", "Then at \\x1b that."]
