@@ -636,20 +636,20 @@ FAILURES: Final[dict[str, Failure]] = {
     ),
     # The checklist
     "checklist_country_unknown": Failure(
-        ProviderRefused, "decision 60", "There is no checklist for this country.", "Name one of those with `--country`."
+        ProviderRefused, "decision 65", "There is no checklist for this country.", "Name one of those with `--country`."
     ),
     "checklist_value_invalid": Failure(
         ProviderRefused,
-        "decision 60",
+        "decision 65",
         "The value that is to be noted has not the form that it has where it is given out.",
         "`shakenctl onboard show STEP` says what a step takes, and where that form is from.",
     ),
     "checklist_proof_unreadable": Failure(
-        ProviderRefused, "decision 60", "The file that is to be noted as a proof cannot be read.", "Compare its name: `ls -l`."
+        ProviderRefused, "decision 65", "The file that is to be noted as a proof cannot be read.", "Compare its name: `ls -l`."
     ),
     "checklist_unreadable": Failure(
         ProviderRefused,
-        "decision 60",
+        "decision 65",
         "What was noted of the checklist cannot be read or written.",
         "Mend `onboarding.json` in `provider_state_dir`, or move it away and note again; may this user write there?",
     ),
