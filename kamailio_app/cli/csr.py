@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,7 +17,8 @@ from kamailio_app.cli.output import emit, failures, json_option, settings_option
 from kamailio_app.credentials.tnauthlist import TelephoneNumberRange, TNAuthList
 from kamailio_app.errors import failure
 from kamailio_app.grammar import one_line
-from kamailio_app.lifecycle import pairs
+from kamailio_app.lifecycle import by_hand, pairs
+from kamailio_app.lifecycle.by_hand import Make
 from kamailio_app.lifecycle.files import write_new
 from kamailio_app.lifecycle.inspection_content import authority_in_words
 from kamailio_app.lifecycle.keys import new_key, read_key
@@ -153,8 +154,8 @@ def _either(given: str | None, known: str) -> str:
     return known if given is None else given
 
 
-def _new_pair(known: Settings | None, name: str | None, spcs: Sequence[str], make: Callable[..., Request]) -> _Made:
-    """Errors: those of `pairs.begin` and `make`."""
+def _new_pair(known: Settings | None, name: str | None, spcs: Sequence[str], make: Make) -> _Made:
+    """Errors: those of `by_hand.begin` and `make`."""
     if known is None:
         raise click.UsageError("Name the --key; or settings, whose provider_state_dir a new pair is put into.")
     if name is None and not spcs:
@@ -162,13 +163,11 @@ def _new_pair(known: Settings | None, name: str | None, spcs: Sequence[str], mak
     make(new_key())  # what cannot be asked for leaves no pair behind
     state_dir = known.provider.state_dir
     with pairs.alone(state_dir):
-        taken = {pair.name for pair in pairs.pending(state_dir)}
-        name = name or pairs.new_name(spcs[0], time.time(), taken)
+        taken, now = {pair.name for pair in pairs.pending(state_dir)}, time.time()
+        name = name or pairs.new_name(spcs[0], now, taken)
         if name in taken:
             raise failure("key_exists", f"{name}.key in {state_dir}")
-        pair = pairs.begin(state_dir, name)
-        request = make(read_key(pair.key_file))
-        pairs.keep_request(pair, request_pem(request))
+        pair, request = by_hand.begin(state_dir, name, make, spcs[0] if spcs else "", now)
     return _Made(pair.name, pair.key_file, pair.request_file, request)
 
 

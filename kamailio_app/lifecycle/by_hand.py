@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,34 +17,53 @@ from kamailio_app.lifecycle import pairs
 from kamailio_app.lifecycle.issued import check_issued
 from kamailio_app.lifecycle.keys import read_key, write_key
 from kamailio_app.lifecycle.pairs import Pending
-from kamailio_app.lifecycle.request import CrlPoint, certificate_request, read_request, request_pem, requested_authority
+from kamailio_app.lifecycle.request import (
+    CrlPoint,
+    Request,
+    certificate_request,
+    read_request,
+    request_pem,
+    requested_authority,
+)
 from kamailio_app.runtime.provider import ProviderRules
+
+Make = Callable[[EllipticCurvePrivateKey], Request]
 
 _MAX_FILE: Final = 1 << 16
 
 
 def request(provider: ProviderRules, name: str, now: float, crl: CrlPoint | None = None) -> Pending:
-    """A pair with a key and a request for the provider's code. The timer leaves it alone.
+    """A pair with a key and a request for the provider's code.
 
-    Errors: `option_invalid` without spc, `file_exists` if there is a request or a certificate, those of `pairs.begin` and
-    `certificate_request`.
+    Errors: `option_invalid` without spc, those of `begin` and `certificate_request`.
     """
     if not provider.spc:
         raise failure("option_invalid", "[provider] spc is empty")
-    pair = pairs.begin(provider.state_dir, name)
-    if pair.state != "requested" or pair.request_file.exists():
-        raise failure("file_exists", pair.chain_file.name if pair.state != "requested" else pair.request_file.name)
-    record = pairs.recall(provider.state_dir, name)
-    pairs.remember(provider.state_dir, name, replace(record, by_hand=True, spc=provider.spc, asked=int(now)))
-    made = certificate_request(
-        read_key(pair.key_file),
+    make = partial(
+        certificate_request,
         organization=provider.name,
         country=provider.country,
         authority=TNAuthList((provider.spc,)),
         crl=crl,
     )
+    return begin(provider.state_dir, name, make, provider.spc, now)[0]
+
+
+def begin(state_dir: Path, name: str, make: Make, spc: str, now: float) -> tuple[Pending, Request]:
+    """A pair with a key and the request that is made of it, for this code or, empty, for none. The timer leaves it alone.
+
+    Errors: `file_exists` if there is a request or a certificate, those of `pairs.begin` and `make`.
+    """
+    pair = pairs.place(state_dir, name)
+    if pair.state != "requested" or pair.request_file.exists():
+        raise failure("file_exists", pair.chain_file.name if pair.state != "requested" else pair.request_file.name)
+    # Before there is a key, or the timer could order for it
+    record = pairs.recall(state_dir, name)
+    pairs.remember(state_dir, name, replace(record, by_hand=True, spc=spc, asked=int(now)))
+    pair = pairs.begin(state_dir, name)
+    made = make(read_key(pair.key_file))
     pairs.keep_request(pair, request_pem(made))
-    return pair
+    return pair, made
 
 
 def install(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,9 @@ from kamailio_app.cli.main import main
 from kamailio_app.credentials.tnauthlist import TelephoneNumberRange, TNAuthList
 from kamailio_app.lifecycle import pairs
 from kamailio_app.lifecycle.keys import new_key, read_key, write_key
+from kamailio_app.lifecycle.renewal import plan
 from kamailio_app.lifecycle.request import read_request, requested_authority, subject_in_words
+from kamailio_app.runtime.settings import load
 
 from ..builders import NOW
 
@@ -144,6 +147,19 @@ def test_pair_has_the_name_that_is_given_once(desk: Path) -> None:
     result = new_pair(desk, "--name", "delegate", "--tn", "12155551212")
     assert (result.exit_code, result.stderr.partition(":")[0]) == (3, "key_exists")
     assert (desk / "state" / "pairs" / "delegate.key").read_bytes() == former
+
+
+@pytest.mark.parametrize(
+    ("arguments", "spc"), [((), "1234"), (("--spc", "5678"), "5678"), (("--name", "delegate", "--tn", "12155551212"), "")]
+)
+def test_timer_leaves_a_new_pair_to_the_person_who_made_it(desk: Path, arguments: tuple[str, ...], spc: str) -> None:
+    result = new_pair(desk, *arguments, "--json")
+    name, settings = json.loads(result.output)["pair"], desk / "stirshaken.toml"
+    record = pairs.recall(desk / "state", name)
+    assert (record.by_hand, record.spc) == (True, spc)
+    assert abs(record.asked - time.time()) < 60
+    settings.write_text(f'{settings.read_text()}[sti_ca]\nacme_directory = "https://ca.example.net/directory"\n')
+    assert plan(load(settings), float(NOW)).name == "sp1234-20231114"
 
 
 def test_what_cannot_be_asked_for_leaves_no_pair(desk: Path) -> None:
