@@ -11,6 +11,7 @@ from kamailio_app.lab.network import CALLER, Network
 from kamailio_app.runtime import number_file
 from kamailio_app.runtime.number_entries import Entries
 from kamailio_app.runtime.numbers import INVENTORY
+from tests.integration.conftest import hasty
 from tests.integration.line import SigningSite, passport
 
 BOUND = 1.3  # seconds: what is promised, and what a busy machine takes beside it
@@ -50,7 +51,8 @@ def put(place: Path, owner: str) -> None:
 
 def test_calls_are_attested_by_the_former_list_or_the_new_one(network: Network, tmp_path: Path, cfg: str) -> None:
     settings = network.settings(signing={"policy_file": "policy.toml", "inventory_file": "numbers.mdb"})
-    site = SigningSite(network, tmp_path, cfg, policy(network), settings=settings, workers=2)
+    # Thousands of calls a second: what tm keeps of those that have ended would fill its memory
+    site = SigningSite(network, tmp_path, hasty(cfg, tmp_path), policy(network), settings=settings, workers=2)
     place = site.edge.directory / "numbers.mdb"
     put(place, "acme")
 
