@@ -387,6 +387,13 @@ FAILURES: Final[dict[str, Failure]] = {
     "option_invalid": Failure(SettingsRefused, "decision 7", "The option does not take this value.", _SETTINGS),
     # Ours
     # Keys, requests, SPC tokens
+    "key_unreadable": Failure(
+        ProviderRefused,
+        "RFC 5958",
+        "The private key cannot be read.",
+        "Is it there, and may this user read it? `ls -l`. `shakenctl key new` makes one; the STI-CA account's, "
+        "acme_account_key_file, is made by `shakenctl acme account`.",
+    ),
     "key_exists": Failure(
         ProviderRefused,
         "RFC 5958",

@@ -54,14 +54,14 @@ def write_key(path: Path, key: EllipticCurvePrivateKey, passphrase: bytes | None
 def read_key(path: Path, passphrase: bytes | None = None) -> EllipticCurvePrivateKey:
     """A key in PEM that nobody but its owner and group may read.
 
-    Errors: `pair_unreadable`, `key_permissions`, `key_malformed`, `key_curve_unsupported`.
+    Errors: `key_unreadable`, `key_permissions`, `key_malformed`, `key_curve_unsupported`.
     """
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             octets = file.read(_MAX_FILE)
     except OSError as error:
-        raise failure("pair_unreadable", f"{path.name}: {error.strerror}") from error
+        raise failure("key_unreadable", f"{path}: {error.strerror}") from error
     if mode & FORBIDDEN_MODE:
         raise failure("key_permissions", f"{path.name} has mode {stat.S_IMODE(mode):o}")
     return private_key(path.name, octets, passphrase)

@@ -95,7 +95,7 @@ def test_request_that_is_there_stays(desk: Path) -> None:
         (["--tn", "+12155551212"], "request_invalid"),
         (["--range", "12155550000+1"], "request_invalid"),
         (["--crl-url", "pa.example.test/crl"], "request_invalid"),
-        (["--key", "/nowhere/a.key"], "pair_unreadable"),
+        (["--key", "/nowhere/a.key"], "key_unreadable"),
         (["--out", "/nowhere/a.csr"], "file_unwritable"),
     ],
 )

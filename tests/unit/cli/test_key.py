@@ -116,4 +116,4 @@ def test_encrypted_key_needs_its_passphrase(tmp_path: Path, passphrase: Path) ->
 
 def test_what_is_no_key_ends_with_3(tmp_path: Path) -> None:
     result = run("fingerprint", tmp_path / "nowhere.key", "--form", "jwk")
-    assert (result.exit_code, result.stderr.partition(":")[0]) == (3, "pair_unreadable")
+    assert (result.exit_code, result.stderr.partition(":")[0]) == (3, "key_unreadable")

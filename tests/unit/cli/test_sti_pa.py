@@ -232,7 +232,7 @@ def test_command_line_that_is_none_is_refused(office: Office, options: tuple[str
 def test_account_key_has_to_be_there(office: Office) -> None:
     (office.directory / "state/acme-account.key").unlink()
     assert "`shakenctl acme register` makes it" in refused(office.run("token", "--out", office.path("t")), "file_unreadable")
-    refused(office.run("token", "--out", office.path("t"), "--key", office.path("absent")), "pair_unreadable")
+    refused(office.run("token", "--out", office.path("t"), "--key", office.path("absent")), "key_unreadable")
     assert office.server.asked == []
 
 

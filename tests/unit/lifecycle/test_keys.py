@@ -172,9 +172,9 @@ def test_other_keys_are_of_no_use(tmp_path: Path, key: object) -> None:
 
 
 def test_file_that_is_not_there_or_no_file_is_said(tmp_path: Path) -> None:
-    with refused("pair_unreadable"):
+    with refused("key_unreadable"):
         read_key(tmp_path / "nowhere.key")
-    with refused("pair_unreadable"):
+    with refused("key_unreadable"):
         read_key(tmp_path)
 
 
