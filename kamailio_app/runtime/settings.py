@@ -275,6 +275,9 @@ def _settings(
         raise failure("option_invalid", f"{path}: [signing] public_cert_url: {error.detail}") from error
     if plan.country_code and not (plan.national_number_length or plan.international_prefix):
         raise failure("option_invalid", f"{path}: [numbers] country_code needs national_number_length, or nothing is national")
+    published = _file(path, values["publication"]["publication_dir"])
+    if published and published.resolve() == (path.parent / signing["certificate_dir"]).resolve():
+        raise failure("option_invalid", f"{path}: [publication] publication_dir is certificate_dir, where the private keys are")
     if cache["min_cache_lifetime"] > cache["max_cache_lifetime"]:
         raise failure("option_invalid", f"{path}: [cache] min_cache_lifetime exceeds max_cache_lifetime")
     return Settings(

@@ -21,6 +21,7 @@ from kamailio_app.runtime.settings import load, parse
         ('[signing]\ncertificate = "a\\nb"', "certificate takes no control characters"),
         ("[cache]\nmax_cache_size = 0x" + "f" * 5000, "max_cache_size lies between 1 and 100000, not that"),
         ("[cache]\nmin_cache_lifetime = 100\nmax_cache_lifetime = 99", "min_cache_lifetime exceeds max_cache_lifetime"),
+        ('[signing]\ncertificate_dir = "a"\n[publication]\npublication_dir = "b/../a"', "publication_dir is certificate_dir"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(text: str, hint: str) -> None:
