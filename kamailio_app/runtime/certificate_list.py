@@ -61,9 +61,11 @@ class CertificateList:
 
 
 def certificate_list(
-    loaded: Loaded, choices: Choices, now: float, asked: Wanted = _NOTHING, warn_days: int = MARKS[0]
+    loaded: Loaded, choices: Choices, now: float, asked: Wanted = _NOTHING, warn_days: int | None = None
 ) -> CertificateList:
-    """The pairs at this time. A certificate that nothing follows is a problem from `warn_days` before its end."""
+    """The pairs at this time. A certificate that nothing follows is a problem from `warn_days` before its end; if that is not
+    said, from 30 days before, or in the last third of a shorter life.
+    """
     problems: dict[str, list[str]] = {name: [] for name in loaded.signers}
     for name, problem in (*_refused(loaded, choices, now), *_never(choices, asked), *_ending(choices, now, asked, warn_days)):
         problems.setdefault(name, []).append(problem)
@@ -97,9 +99,9 @@ def _never(choices: Choices, asked: Wanted) -> Iterator[tuple[str, str]]:
             yield name, f"sign_from is {moment(choices.begins[name])}, when its time is over"
 
 
-def _ending(choices: Choices, now: float, asked: Wanted, days: int) -> Iterator[tuple[str, str]]:
+def _ending(choices: Choices, now: float, asked: Wanted, days: int | None) -> Iterator[tuple[str, str]]:
     named = {certificate for certificate, _ in asked.questions}
-    for each in ending(choices, now, (days,), named):
+    for each in ending(choices, now, (MARKS[0] if days is None else days,), named, exactly=days is not None):
         if each.days and not each.follows and each.name not in choices.shared:
             yield each.name, f"ends in {days_in_words(each.left)}, and nothing follows"
 

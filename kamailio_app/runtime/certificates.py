@@ -1,4 +1,7 @@
-"""Certificates that sign and whose time is nearly over: said at 30, 7 and 1 days, and when it is over."""
+"""Certificates that sign and whose time is nearly over: said at 30, 7 and 1 days, and when it is over.
+
+Of a life shorter than 90 days it is the last third that is its end: most certificates are made for 7 days.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from kamailio_app.sti_as import Signer
 
 DAY: Final = 86400
 MARKS: Final = (30, 7, 1)
+_OF_LIFE: Final = 3
 
 
 class Ending(NamedTuple):
@@ -32,16 +36,24 @@ class Ending(NamedTuple):
         return f"certificate {self.name} of {self.whose} {when}, {moment(self.not_after)}; {after}"
 
 
-def ending(choices: Choices, now: float, days: Iterable[int] = MARKS, named: Collection[str] = ()) -> list[Ending]:
+def ends_soon(signer: Signer, now: float, days: int = MARKS[0]) -> bool:
+    """It ends within `days`, and is in the last third of its life."""
+    return signer.not_after - now <= min(days * DAY, (signer.not_after - signer.not_before) / _OF_LIFE)
+
+
+def ending(
+    choices: Choices, now: float, days: Iterable[int] = MARKS, named: Collection[str] = (), *, exactly: bool = False
+) -> list[Ending]:
     """The certificates that have reached one of these marks, each with the tightest; the first to end comes first.
 
     `named`: those that the signing policy names. Nothing follows these: a call that names one is signed by it or by none.
+    `exactly`: the marks count before the last third of a life, too.
     """
     marks = sorted({0, *days})
     found = []
     for signer in choices.signers.values():
         left = signer.not_after - now
-        mark = next((day for day in marks if left <= day * DAY), None)
+        mark = next((day for day in marks if (left <= day * DAY if exactly else ends_soon(signer, now, day))), None)
         if mark is not None:
             follows = "" if signer.name in named else follower(choices, signer)
             found.append(Ending(signer.name, provider(signer), signer.fingerprint, signer.not_after, mark, left / DAY, follows))

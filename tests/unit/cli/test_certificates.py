@@ -42,7 +42,13 @@ class Office:
 
     def list(self, *arguments: str) -> Result:
         options = {"certificate_dir": "certs", "public_cert_url": URL, **self.signing}
-        lines = ["[signing]", *(f"{name} = {json.dumps(value)}" for name, value in options.items()), self.schedule]
+        lines = [
+            "[provider]",
+            'provider_state_dir = "provider"',
+            "[signing]",
+            *(f"{name} = {json.dumps(value)}" for name, value in options.items()),
+            self.schedule,
+        ]
         settings = self.directory / "stirshaken.toml"
         settings.write_text("\n".join(lines))
         return CliRunner().invoke(main, ["certificates", "list", "--settings", str(settings), *arguments])
@@ -111,7 +117,7 @@ def test_several_providers_without_a_policy_are_wrong(office: Office) -> None:
     office.add("sp5678", issued("5678"))
     result = office.list()
     assert result.exit_code == 1
-    assert result.output.splitlines()[-1] == "! certificate_ambiguous: 1234: sp1234; 5678: sp5678"
+    assert result.output.splitlines()[-2] == "! certificate_ambiguous: 1234: sp1234; 5678: sp5678"
 
 
 def test_policy_says_whose_calls_there_are(office: Office) -> None:
@@ -136,16 +142,17 @@ def test_refused_pairs_are_wrong_and_say_why(office: Office) -> None:
     office.signing["certificate"] = "good"
     result = office.list()
     assert result.exit_code == 1
-    assert result.output.splitlines()[-2:] == [
+    assert result.output.splitlines()[-3:-1] == [
         "! late: certificate_expired: 2023-11-13 22:13:20Z",
         "! open: key_permissions: open.key has mode 644",
     ]
 
 
 def test_end_that_is_near_is_wrong(office: Office) -> None:
-    office.add("soon", issued(ends=NOW + 12 * DAY))
+    office.add("soon", issued(begins=NOW - 60 * DAY, ends=NOW + 12 * DAY))
     result = office.list()
-    assert (result.exit_code, result.output.splitlines()[-1]) == (1, "! soon: ends in 12 days, and nothing follows")
+    assert (result.exit_code, result.output.splitlines()[-2]) == (1, "! soon: ends in 12 days, and nothing follows")
+    assert "Next: shakenctl renew" in result.output
     assert office.list("--warn-days", "7").exit_code == 0
     office.add("next", issued(begins=NOW + 9 * DAY))
     assert office.list().exit_code == 0
@@ -153,9 +160,30 @@ def test_end_that_is_near_is_wrong(office: Office) -> None:
 
 def test_nothing_at_all_is_wrong(office: Office) -> None:
     result = office.list()
-    assert (result.exit_code, result.output) == (1, "! certificate_none: no usable pair\n")
+    assert (result.exit_code, result.output.splitlines()) == (
+        1,
+        ["! certificate_none: no usable pair", "Next: shakenctl onboard says how to get a certificate"],
+    )
     code, data = office.data()
-    assert (code, data) == (1, {"certificates": [], "problems": ["certificate_none: no usable pair"], "fine": False})
+    assert code == 1
+    assert data == {"certificates": [], "waiting": [], "problems": ["certificate_none: no usable pair"], "fine": False}
+
+
+def test_certificate_of_a_week_is_fine_on_its_first_day(office: Office) -> None:
+    office.add("week", issued(begins=NOW - 60, ends=NOW + 7 * DAY))
+    assert office.list().exit_code == 0
+    assert office.list("--warn-days", "7").exit_code == 1
+
+
+@pytest.mark.parametrize(("issues", "state", "then"), [(True, "issued", "publish advance"), (False, "requested", "acme order")])
+def test_pair_on_its_way_is_named_and_what_takes_it_further(office: Office, issues: bool, state: str, then: str) -> None:
+    issued().write(office.directory / "provider" / "pairs", "next")
+    if not issues:
+        (office.directory / "provider" / "pairs" / "next.pem").unlink()
+    result = office.list()
+    assert f"next is {state} and not in certificate_dir yet" in result.output
+    assert result.output.splitlines()[-1].startswith(f"Next: shakenctl {then}")
+    assert office.data()[1]["waiting"] == [{"name": "next", "state": state}]
 
 
 def test_name_of_a_file_cannot_write_on_the_terminal(office: Office) -> None:
@@ -163,7 +191,7 @@ def test_name_of_a_file_cannot_write_on_the_terminal(office: Office) -> None:
     result = office.list()
     assert result.exit_code == 1
     assert "\x1b" not in result.output
-    assert len(result.output.splitlines()) == 2
+    assert len(result.output.splitlines()) == 3
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_pair_that_has_ended_is_a_problem_unless_another_followed() -> None:
 
 
 def test_end_that_is_near_is_a_problem_unless_another_follows() -> None:
-    soon = pair("soon", ends=NOW + 12 * DAY)
+    soon = pair("soon", begins=NOW - 60 * DAY, ends=NOW + 12 * DAY)
     assert problems(listed(choices(soon))) == ["soon: ends in 12 days, and nothing follows"]
     assert problems(listed(choices(soon, pair("next", begins=NOW + 11 * DAY, ends=LONG)))) == []
     assert certificate_list(Loaded({"soon": soon}), choices(soon), NOW, warn_days=11).fine
@@ -104,6 +104,18 @@ def test_end_that_is_near_is_a_problem_unless_another_follows() -> None:
     asked = by_policy(("soon", ""))
     later = pair("next", begins=NOW + 11 * DAY, ends=LONG)
     assert problems(listed(choices(soon, later), asked)) == ["soon: ends in 12 days, and nothing follows"]
+
+
+def test_end_of_a_short_life_is_near_in_its_last_third() -> None:
+    week = pair("week", begins=NOW, ends=NOW + 7 * DAY)
+    assert problems(certificate_list(Loaded({"week": week}), choices(week), NOW + 4.6 * DAY)) == []
+    assert problems(certificate_list(Loaded({"week": week}), choices(week), NOW + 4.7 * DAY)) == [
+        "week: ends in 2 days, and nothing follows"
+    ]
+    # Whoever names days means them
+    assert problems(certificate_list(Loaded({"week": week}), choices(week), NOW, warn_days=7)) == [
+        "week: ends in 7 days, and nothing follows"
+    ]
 
 
 def test_several_providers_are_a_problem_if_nothing_says_whose_call_it_is() -> None:

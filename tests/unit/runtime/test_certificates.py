@@ -62,14 +62,19 @@ def test_one_that_was_taken_away_and_comes_back_is_said_again() -> None:
 
 
 def test_other_marks() -> None:
-    watch, found = EndWatch((90, 2)), choices(ONE)
+    watch, found = EndWatch((90, 2)), choices(pair("one", begins=ENDS - 300 * DAY, ends=ENDS))
     assert [said(watch, found, time) for time in (91, 90, 30, 2, 0)] == [[], [("one", 90)], [], [("one", 2)], [("one", 0)]]
     assert [each.days for each in EndWatch(()).due(found, ENDS)] == [0]
 
 
 def test_first_to_end_comes_first() -> None:
-    found = choices(pair("b", ends=NOW + 2 * DAY), pair("c", ends=NOW + DAY), pair("a", ends=NOW + 2 * DAY))
+    found = choices(*(pair(name, begins=NOW - 9 * DAY, ends=NOW + days * DAY) for name, days in (("b", 2), ("c", 1), ("a", 2))))
     assert [each.name for each in ending(found, NOW)] == ["c", "a", "b"]
+
+
+def test_short_life_ends_with_its_last_third() -> None:
+    watch, found = EndWatch(), choices(pair("week", begins=ENDS - 7 * DAY, ends=ENDS))
+    assert [said(watch, found, left) for left in (7, 2.4, 2.3, 1, 0)] == [[], [], [("week", 7)], [("week", 1)], [("week", 0)]]
 
 
 # --- What follows -----------------------------------------------------------------------------------------------

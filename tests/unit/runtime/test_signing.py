@@ -610,7 +610,7 @@ def test_questions_are_all_that_rules_and_customers_ask_for(tmp_path: Path) -> N
 
 def test_certificates_that_end_are_said_at_each_mark(tmp_path: Path) -> None:
     site = Site(tmp_path, '[defaults]\ncertificate = "short"')
-    site.provider("short", not_after=NOW + 20 * DAY)
+    site.provider("short", not_before=NOW - 60 * DAY, not_after=NOW + 20 * DAY)
     said = {ending.name: ending for ending in site.signing.ending()}
     assert said["short"].days == 30
     assert said["short"].follows == ""  # it is named, so nothing takes its place
