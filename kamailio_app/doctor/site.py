@@ -11,7 +11,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.credentials.credential import TrustAnchors
 from kamailio_app.credentials.crl import Revocations
 from kamailio_app.credentials.trust_list import TrustList
@@ -28,12 +27,11 @@ from kamailio_app.runtime.certificate_list import Question, Wanted, wanted
 from kamailio_app.runtime.choice import Choices
 from kamailio_app.runtime.keystore import Loaded, load_signers
 from kamailio_app.runtime.settings import Settings
-from kamailio_app.runtime.trust import Trust
+from kamailio_app.runtime.trusted import Trusted
 from kamailio_app.sti_as import Signer
 
 DEFAULT_NTP: Final = "pool.ntp.org"
 ROOT: Final = Path(__file__).resolve().parents[2]  # of the project: where kemi_scripts/ looks for packages
-_MAX_ROOTS: Final = 1000
 _MAX_MISTAKES: Final = 50
 _SERVER_SECONDS: Final = 3.0
 # Where `settings.parse` says that it stumbled: [section], [section] option
@@ -134,32 +132,22 @@ class Site:
     # --- Trust --------------------------------------------------------------------------------------------------
 
     @cached_property
-    def trust(self) -> Trust:
-        """What the STI-PA said last, as the server keeps it on disk and as far as the settings ask for it."""
-        return Trust.from_disk(self.settings.state_dir).under(self.settings.trust)
+    def trusted(self) -> Trusted:
+        """Its own roots, none where they cannot be read, which is a finding of its own; and the STI-PA's lists on disk."""
+        return Trusted(self.settings)
 
-    @cached_property
+    @property
     def trust_list(self) -> TrustList | None:
-        return TrustList.from_text(self.trust.trust_list)
+        return self.trusted.trust_list
 
-    @cached_property
+    @property
     def revocations(self) -> Revocations | None:
-        return Revocations.from_text(self.trust.revocations)
+        return self.trusted.revocations
 
-    @cached_property
-    def own_anchors(self) -> TrustAnchors:
-        """Those of ca_file; none where it cannot be read, which is a finding of its own."""
-        ca_file = self.settings.ca_file
-        try:
-            return TrustAnchors(parse_chain(ca_file.read_bytes(), limit=_MAX_ROOTS) if ca_file else ())
-        except (OSError, StirError):
-            return TrustAnchors(())
-
-    @cached_property
+    @property
     def anchors(self) -> TrustAnchors:
         """All that are trusted."""
-        listed = self.trust_list.anchors().certificates if self.trust_list else ()
-        return TrustAnchors((*self.own_anchors.certificates, *listed))
+        return self.trusted.anchors
 
     # --- Server -------------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ _ASK: Final = "The server fetches it again by itself; if it stays so, ask the ST
 
 def _anchors(site: Site) -> Iterator[Seen]:
     settings = site.settings
-    own, listed = len(site.own_anchors), len(site.trust_list.anchors()) if site.trust_list else 0
+    own, listed = len(site.trusted.own), len(site.trust_list.anchors()) if site.trust_list else 0
     if settings.ca_file and not own:
         yield bad(f"no certificate in {settings.ca_file}", "Put the STI-CAs' roots there in PEM.")
     elif own or listed:
@@ -36,7 +36,7 @@ def _anchors(site: Site) -> Iterator[Seen]:
         yield warning("no root yet: no call can be verified", "Start the server; it fetches the list.")
     else:
         yield warning("neither ca_file nor a trust list is set: every verification ends with credential_untrusted")
-    for each in site.own_anchors.certificates:
+    for each in site.trusted.own.certificates:
         if each.not_valid_after_utc.timestamp() < site.now:
             yield warning(
                 f"{each.subject.rfc4514_string()} ended {moment(each.not_valid_after_utc.timestamp())}",
@@ -122,7 +122,7 @@ async def _refreshed(site: Site) -> list[Seen]:
     rules = site.settings.trust
     fetcher = Fetcher(site.settings.fetch)
     # No directory: it writes nothing
-    refresh = TrustRefresh(rules, None, fetcher, site.trust, lambda _answer: None, clock=site.clock)
+    refresh = TrustRefresh(rules, None, fetcher, site.trusted.kept, lambda _answer: None, clock=site.clock)
 
     async def crl() -> Seen | None:
         return await _one(

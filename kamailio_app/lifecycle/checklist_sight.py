@@ -15,10 +15,9 @@ from typing import Final, NamedTuple
 
 from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.credentials.credential import TrustAnchors, fitness, validate
-from kamailio_app.credentials.trust_list import TrustList, read_trust_list, signer_url
+from kamailio_app.credentials.trust_list import read_trust_list, signer_url
 from kamailio_app.errors import StirError
 from kamailio_app.lifecycle.checklist import Note
-from kamailio_app.lifecycle.inspection_trust import trusted
 from kamailio_app.lifecycle.pairs import pending, recall
 from kamailio_app.lifecycle.rotation_memory import Memory
 from kamailio_app.lifecycle.spc_token import look_at_spc_token
@@ -30,7 +29,7 @@ from kamailio_app.runtime.provider import ProviderRules
 from kamailio_app.runtime.record_line import call_of
 from kamailio_app.runtime.record_store import places, whole_lines
 from kamailio_app.runtime.settings import Settings
-from kamailio_app.runtime.trust import Trust
+from kamailio_app.runtime.trusted import Trusted
 from kamailio_app.sti_as import Signer
 
 TIMER: Final = Path("/etc/systemd/system/timers.target.wants/shakenctl-renew.timer")
@@ -101,10 +100,12 @@ def look_around(
     known: Settings, country: str, notes: dict[str, Note], now: float, *, fetch: bool = False, timer: Path = TIMER
 ) -> Here:
     """Everything that the checks look at. `fetch`: the STI-PA is asked for its list, which waits for the network."""
-    held = trusted(known)
-    troubles = list(held.problems)
-    listed = (_fetched_list(known, now, troubles) if fetch and known.provider.sti_pa.url else None) or _list(known)
-    anchors = TrustAnchors(dict.fromkeys((*held.sti_cas.certificates, *(listed.certificates if listed else ()))))
+    held = Trusted(known)
+    troubles = list(map(str, held.problems.values()))
+    listed = _fetched_list(known, now, troubles) if fetch and known.provider.sti_pa.url else None
+    if listed is None and held.trust_list is not None:
+        listed = held.trust_list.anchors()
+    anchors = TrustAnchors(dict.fromkeys((*held.anchors.certificates, *(listed.certificates if listed else ()))))
     issued, requested = _waiting(known, troubles)
     since = Memory.read(known.provider.state_dir, now)
     pairs = (
@@ -141,12 +142,6 @@ def secret_trouble(path: Path | None) -> str:
 
 
 # --- Trust ----------------------------------------------------------------------------------------------------------
-
-
-def _list(known: Settings) -> TrustAnchors | None:
-    """The STI-PA's, as the server keeps it on disk."""
-    held = TrustList.from_text(Trust.from_disk(known.state_dir).under(known.trust).trust_list)
-    return held.anchors() if held else None
 
 
 def _fetched_list(known: Settings, now: float, troubles: list[str]) -> TrustAnchors | None:

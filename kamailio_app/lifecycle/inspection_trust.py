@@ -11,10 +11,9 @@ from cryptography import x509
 from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.credentials.credential import TrustAnchors
 from kamailio_app.credentials.crl import Revocations
-from kamailio_app.credentials.trust_list import TrustList
-from kamailio_app.errors import StirError, failure
+from kamailio_app.errors import failure
+from kamailio_app.runtime import trusted as runtime
 from kamailio_app.runtime.settings import Settings
-from kamailio_app.runtime.trust import Trust
 
 _MAX_ROOTS: Final = 1000
 
@@ -40,18 +39,14 @@ def trusted(settings: Settings | None, named: Sequence[x509.Certificate] = ()) -
     """By the settings, if there are any. What cannot be read is among `problems`, and nothing is trusted for it."""
     if settings is None:
         return Trusted(named=tuple(named))
-    problems: list[str] = []
-    roots = _roots(settings.ca_file, problems)
-    policy_roots = _roots(settings.trust.sti_pa_ca_file, problems)
-    lists = Trust.from_disk(settings.state_dir).under(settings.trust)
-    listed = TrustList.from_text(lists.trust_list)
+    held = runtime.Trusted(settings)
     return Trusted(
-        TrustAnchors((*roots, *(listed.anchors().certificates if listed else ()))),
-        TrustAnchors(policy_roots),
+        held.anchors,
+        held.sti_pa,
         tuple(named),
-        listed.signers() if listed else (),
-        Revocations.from_text(lists.revocations),
-        tuple(problems),
+        held.trust_list.signers() if held.trust_list else (),
+        held.revocations,
+        tuple(map(str, held.problems.values())),
     )
 
 
@@ -62,13 +57,3 @@ def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     except OSError as error:
         raise failure("file_unreadable", f"{path}: {error.strerror}") from error
     return parse_chain(octets, limit=_MAX_ROOTS)
-
-
-def _roots(path: Path | None, problems: list[str]) -> tuple[x509.Certificate, ...]:
-    if path is None:
-        return ()
-    try:
-        return read_certificates(path)
-    except StirError as error:
-        problems.append(str(error))
-        return ()

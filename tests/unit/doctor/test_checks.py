@@ -291,7 +291,7 @@ def no_keeper(clinic: Clinic) -> None:
 
 def no_program_that_fetches(clinic: Clinic) -> None:
     del clinic.server.listed[os.getpid()]
-    clinic.server.listed[1] = "RTIMER EXEC child=0 timer=stirshaken"
+    clinic.server.listed[os.getppid()] = "RTIMER EXEC child=0 timer=stirshaken"
 
 
 def table_missing(clinic: Clinic) -> None:

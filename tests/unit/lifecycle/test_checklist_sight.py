@@ -272,7 +272,7 @@ def test_files_that_are_missing_are_troubles_and_no_errors(host: Host) -> None:
     host.sections["verification"]["ca_file"] = "nowhere.pem"
     host.sections["record"]["record_dir"] = "stirshaken.toml"
     assert [trouble.partition(": ")[0] for trouble in host.here().troubles] == [
-        "file_unreadable",
+        "option_invalid",
         str(host.directory / "stirshaken.toml"),
     ]
 
