@@ -18,7 +18,6 @@ import ssl
 import time
 from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 from types import TracebackType
@@ -53,7 +52,6 @@ _MAX_SIGNER: Final = 65536
 _MAX_NONCES: Final = 10000
 _POLLS: Final = 3
 _LATER: Final = "3600"
-_ENDLESS_PIECE: Final = b" " * 65536
 _PEM_CHAIN: Final = "application/pem-certificate-chain"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -789,13 +787,7 @@ async def _break_off(_ca: LabStiCa, request: web.Request) -> web.StreamResponse:
 
 
 async def _have_no_end(ca: LabStiCa, request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    await response.prepare(request)
-    with suppress(OSError):
-        while not ca._server.ends and request.transport is not None and not request.transport.is_closing():
-            await response.write(_ENDLESS_PIECE)
-            await asyncio.sleep(0)  # nobody else is kept waiting, whoever reads or does not
-    return response
+    return await ca._server.without_end(request)
 
 
 _OF_POSTS: Final = frozenset({"500-once", "500", "503-later", "json-numbers"})

@@ -47,7 +47,6 @@ _FIRST: Final = 10  # sequence and number begin here, so that there are lower on
 _SIGNER, _STRANGER = "sti-pa", "stranger"
 _FINGERPRINT: Final = re.compile(r"SHA256 [0-9A-F]{2}(?::[0-9A-F]{2}){31}", re.ASCII)
 _DRIP_SECONDS: Final = 0.05
-_ENDLESS_PIECE: Final = b" " * 65536
 
 
 @dataclass(frozen=True)
@@ -493,13 +492,7 @@ async def _passes(pa: LabStiPa, seconds: float) -> bool:
 
 
 async def _have_no_end(pa: LabStiPa, request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    await response.prepare(request)
-    with suppress(OSError):
-        while not pa._server.ends:
-            await response.write(_ENDLESS_PIECE)
-            await asyncio.sleep(0)  # what is written to a connection that ends waits for nothing
-    return response
+    return await pa._server.without_end(request)
 
 
 _INSTEAD: Final[Mapping[str, Callable[[LabStiPa, web.Request], Awaitable[web.StreamResponse]]]] = {

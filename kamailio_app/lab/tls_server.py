@@ -19,6 +19,7 @@ from kamailio_app.lab.pki import Issued
 
 _SECONDS_TO_END: Final = 2
 _LOOK_SECONDS: Final = 0.005
+_ENDLESS_PIECE: Final = b" " * 16384
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -53,6 +54,16 @@ class TlsServer:
         """Waits until the server ends: for handlers."""
         assert self._ending is not None
         await self._ending.wait()
+
+    async def without_end(self, request: web.Request) -> web.StreamResponse:
+        """An answer as long as its client reads, or until the server ends."""
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        with suppress(OSError):
+            while not (self.ends or request.transport is None or request.transport.is_closing()):
+                await response.write(_ENDLESS_PIECE)
+                await asyncio.sleep(0)  # nobody else is kept waiting, whoever reads or does not
+        return response
 
     def start(self, application: web.Application) -> None:
         """Errors: whatever keeps the application from its start."""
