@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -17,6 +17,7 @@ from kamailio_app.policy.rules import Policy
 from kamailio_app.runtime.policy_trial import Expectation, Trial, Tried, expectations, trial
 
 _FILE = click.Path(path_type=Path)
+_OVERLOOKED: Final = "the caller is on the do-not-originate list, and no rule asks for it here: do_not_originate = true"
 
 
 def _on_a_trial(command: Command) -> Command:
@@ -94,7 +95,9 @@ def explain(
         option, text = ("--from", caller) if wrong == "caller" else ("--to", called)
         raise click.BadParameter(f"{text!r} is no number, no URI and not {NO_NUMBER}", param_hint=option)
     tried = on.of(call, owned, never_calls)
-    emit(_data(tried), as_json, lambda: _lines(tried, _unknown(said, on.policy)))
+    overlooked = never_calls is None and on.overlooked(tried)
+    remarks = [*_unknown(said, on.policy), *([_OVERLOOKED] if overlooked else [])]
+    emit({**_data(tried), "overlooked": overlooked}, as_json, lambda: _lines(tried, remarks))
 
 
 @command.command()
@@ -134,11 +137,11 @@ def _unknown(said: dict[str, Any], policy: Policy) -> list[str]:
     ]
 
 
-def _lines(tried: Tried, unknown: list[str]) -> Iterator[str]:
+def _lines(tried: Tried, remarks: list[str]) -> Iterator[str]:
     call = tried.call
     where = [f"{name} {value}" for name, value in call._asdict().items() if value and name not in ("caller", "called")]
     yield f"{call.caller or NO_NUMBER} calls {call.called or NO_NUMBER}{''.join(f', {word}' for word in where)}"
-    yield from unknown
+    yield from remarks
     yield from (f"rule {step.rule}: {step.why}" for step in tried.steps)
     yield _outcome(tried.decision, tried.attest)
 

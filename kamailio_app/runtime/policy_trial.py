@@ -109,6 +109,14 @@ class Trial:
         attest = (decision.attest or call.asked or self.attest_level) if decision.action == "sign" else ""
         return Tried(call, owned, never_calls, steps, decision, str(attest))
 
+    def overlooked(self, tried: Tried) -> bool:
+        """The caller's number is on the do-not-originate list, and no rule that was looked at asks for that."""
+        if self.policy.asks_do_not_originate(self.policy.examine(tried.call)):
+            return False
+        never = self.do_not_originate
+        never.refresh(0.0)
+        return never.error is None and never.holds(tried.call.caller)
+
     def disappointment(self, expectation: Expectation) -> tuple[str, Tried]:
         """What is otherwise than expected (empty if nothing is), and what happens."""
         tried = self.of(expectation.call, expectation.caller_in, expectation.do_not_originate)

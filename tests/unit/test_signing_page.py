@@ -25,13 +25,13 @@ def blocks(language: str, first: str = "") -> list[str]:
     return [text for kind, text in _BLOCK.findall(PAGE) if kind == language and text.startswith(first)]
 
 
-POLICIES: Final = blocks("toml", "# signing-policy.toml\n")
+POLICIES: Final = blocks("toml", "# signing-policy.toml")
 COMMANDS: Final = [line for block in blocks("sh") for line in block.splitlines()]
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
-    """The files of the page, in a directory of their own."""
+    """The files of the page, in a directory of their own; lists of numbers are still to be imported."""
     (tmp_path / "policy.toml").write_text(POLICIES[0])
     (tmp_path / "test.toml").write_text(blocks("toml", "# signing-policy-test.toml\n")[0])
     (tmp_path / "numbers.csv").write_text(blocks("csv")[0])
@@ -57,25 +57,43 @@ def command(beginning: str) -> str:
     return line
 
 
+def imported(host: Path) -> None:
+    """The page's lists of numbers are, by its own commands."""
+    assert shakenctl(host, command("numbers import numbers.csv")).exit_code == 0
+    assert shakenctl(host, command("numbers import --list")).exit_code == 0
+
+
 @pytest.mark.parametrize("policy", POLICIES, ids=["customers", "providers"])
 def test_policy_is_one(policy: str) -> None:
     assert parse(Path("signing-policy.toml"), policy).rules
 
 
 def test_explanation_is_what_the_command_prints(host: Path) -> None:
+    imported(host)
     line = command("policy explain")
     result = shakenctl(host, line)
     shown = PAGE.partition(line)[2].partition("```\n\n```\n")[2].partition("```")[0]
     assert (result.exit_code, result.output) == (0, shown)
 
 
+def test_caller_on_the_do_not_originate_list_is_rejected(host: Path) -> None:
+    imported(host)
+    result = shakenctl(host, "shakenctl policy explain --from 18005550100 --to 12155551213 --trunk acme-pbx")
+    assert result.output.splitlines()[-1] == "rejected: 603 Decline"
+
+
+def test_each_block_of_a_file_begins_with_its_name() -> None:
+    names = {block.partition("\n")[0].split()[1] for block in blocks("toml")}
+    assert names == {"stirshaken.toml", "signing-policy.toml", "signing-policy-test.toml"}
+
+
 def test_expectations_are_met(host: Path) -> None:
+    imported(host)
     assert shakenctl(host, command("policy test")).exit_code == 0
 
 
 def test_numbers_of_the_page_are_imported_and_found(host: Path) -> None:
-    assert shakenctl(host, command("numbers import numbers.csv")).exit_code == 0
-    assert shakenctl(host, command("numbers import --list")).exit_code == 0
+    imported(host)
     found = shakenctl(host, command("numbers show"))
     assert (found.exit_code, "acme" in found.output) == (0, True)
     never = shakenctl(host, "shakenctl numbers show 18005550100 --json")

@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 
 from kamailio_app.cli.main import main
 
+from ..runtime.number_lists import do_not_originate
+
 CFG = Path(__file__).parents[3] / "cfg"
 POLICY = str(CFG / "signing-policy.toml")
 EXPECT = str(CFG / "signing-policy-test.toml")
@@ -77,6 +79,19 @@ def test_explain_says_what_happens_to_calls_that_cannot_be_signed(tmp_path: Path
         "signed: C, certificate x, origid call, Identity that is there: pass, div, "
         "if it cannot be signed: 503 Service Unavailable",
     ]
+
+
+def test_explain_says_that_no_rule_asks_the_do_not_originate_list(tmp_path: Path) -> None:
+    do_not_originate(tmp_path / "never.mdb", "12155550123")
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[rule]]\nname = "all"\nattest = "A"\n')
+    arguments = ("explain", "--policy", str(policy), "--do-not-originate", str(tmp_path / "never.mdb"), "--to", "12155551213")
+    lines = run(*arguments, "--from", "12155550123").stdout.splitlines()
+    assert lines[1].startswith("the caller is on the do-not-originate list, and no rule asks for it here")
+    assert "do-not-originate list" not in run(*arguments, "--from", "12155550124").stdout
+    assert json.loads(run(*arguments, "--from", "12155550123", "--json").stdout)["overlooked"] is True
+    # Whoever says himself whether it is on the list is not told
+    assert "do-not-originate" not in run(*arguments, "--from", "12155550123", "--calls").stdout
 
 
 def test_explain_tells_the_same_as_json() -> None:
