@@ -38,19 +38,28 @@ def command() -> None:
 
 @command.command()
 @_directory
-@click.option("--first-port", type=click.IntRange(0, _PORTS), default=0, help="Of the STI-PA; the others have the next two.")
+@click.option(
+    "--first-port",
+    type=click.IntRange(0, _PORTS),
+    default=0,
+    help="Of the STI-PA; the others have the next two. Default: those of the last time in DIRECTORY, else any that are free.",
+)
 @click.option(
     "--misbehave", "faults", multiple=True, metavar="SERVER:FAULT", help="From the beginning; `lab faults` lists them."
 )
 @json_option
 def up(*, directory: Path, first_port: int, faults: tuple[str, ...], as_json: bool) -> None:
-    """Run the laboratory until Ctrl-C. DIRECTORY gets the settings and secrets of a provider who has an account everywhere.
+    """Run the laboratory until Ctrl-C.
+
+    DIRECTORY gets the settings and secrets of a provider who has an account everywhere. It is one that is not there yet, or is
+    empty, or an earlier laboratory's: nothing else is written over. One laboratory runs there at a time.
 
     \b
     Example:
       shakenctl lab up /tmp/lab --misbehave sti-pa:token-expired
     """
     from kamailio_app.lab.control import Control
+    from kamailio_app.lab.place import Busy, Foreign, Place
     from kamailio_app.lab.world import World
 
     ended = threading.Event()
@@ -58,12 +67,23 @@ def up(*, directory: Path, first_port: int, faults: tuple[str, ...], as_json: bo
         signal(number, lambda *_: ended.set())
     with ExitStack() as stack:
         try:
-            world = stack.enter_context(World(directory.resolve(), first_port=first_port))
+            place = stack.enter_context(Place(directory.resolve()))
+            ports = range(first_port, first_port + 3) if first_port else place.ports or (0, 0, 0)
+            world = stack.enter_context(World(directory.resolve(), ports=ports))
+            place.keep(world.ports)
             stack.enter_context(Control(world.directory, world.tell))
             if faults:
                 world.tell(["misbehave", *faults])
+        except Foreign:
+            words = f"{directory} is not empty, and no laboratory's: name one that is not there yet"
+            raise click.BadParameter(words, param_hint="DIRECTORY") from None
+        except Busy:
+            click.echo(f"A laboratory runs in {directory} already.", err=True)
+            click.echo(f"Ctrl-C ends it where it runs; `shakenctl lab tell {directory} WORDS` talks to it.", err=True)
+            sys.exit(UNUSABLE)
         except OSError as error:
-            click.echo(f"the laboratory does not start: {error}", err=True)
+            click.echo(f"The laboratory does not start: {error}", err=True)
+            click.echo("Is the port taken? Leave --first-port out, and it takes any that are free.", err=True)
             sys.exit(UNUSABLE)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--misbehave") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +28,7 @@ SPC: Final = "1234"
 SETTINGS: Final = "stirshaken.toml"
 CERTIFICATE_DIR: Final = "certificates"
 _SECRETS: Final = "secrets"
-_PORTS: Final = 3
+_ANY_PORTS: Final = (0, 0, 0)
 
 # What the repository does instead of serving a chain
 CR_FAULTS: Final[Mapping[str, tuple[str, Answer]]] = {
@@ -45,16 +45,17 @@ CR_FAULTS: Final[Mapping[str, tuple[str, Answer]]] = {
 class World:
     """Use as a context manager: the servers run inside, and `directory` has the provider's settings and secrets.
 
-    `first_port`: of the STI-PA; STI-CA and STI-CR have the next two. 0: any that are free.
+    `ports`: of STI-PA, STI-CA and STI-CR. 0: any that is free.
     """
 
-    def __init__(self, directory: Path, *, host: str = "127.0.0.1", name: str = "localhost", first_port: int = 0) -> None:
+    def __init__(
+        self, directory: Path, *, host: str = "127.0.0.1", name: str = "localhost", ports: Sequence[int] = _ANY_PORTS
+    ) -> None:
         self.directory = directory
         self.published = directory / "sti-cr"
         self.published.mkdir(parents=True, exist_ok=True)
         self.hierarchy = Hierarchy(time.time())
         tls = self.hierarchy.web_server([name])
-        ports = [first_port + number if first_port else 0 for number in range(_PORTS)]
         self.sti_pa = LabStiPa(self.hierarchy, tls, host, ports[0], name)
         policy_root = self.hierarchy.policy_root.certificate
         self.sti_ca = LabStiCa(
@@ -78,6 +79,10 @@ class World:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return self.sti_pa.port, self.sti_ca.port, self.sti_cr.port
 
     @property
     def settings_file(self) -> Path:

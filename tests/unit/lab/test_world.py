@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -19,6 +21,7 @@ from cryptography import x509
 
 from kamailio_app.cli.main import main
 from kamailio_app.lab.control import Control, ask
+from kamailio_app.lab.place import MARKER, Place
 from kamailio_app.lab.world import FAULTS, World
 from kamailio_app.runtime import settings
 
@@ -133,21 +136,63 @@ def test_faults_are_listed_with_their_words() -> None:
     assert {name.partition(":")[0] for name in listed} == {"sti-pa", "sti-ca", "sti-cr"}
 
 
-def test_it_runs_until_it_is_interrupted(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "kamailio_app.cli.main", "lab", "up", str(tmp_path / "lab"), "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as up:
-        assert up.stdout is not None
+@contextmanager
+def up(directory: Path) -> Iterator[dict[str, str]]:
+    """`lab up` in a process of its own: what it says."""
+    command = [sys.executable, "-m", "kamailio_app.cli.main", "lab", "up", str(directory), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
         said = ""
         while not said.rstrip().endswith("}"):
-            line = up.stdout.readline()
+            line = running.stdout.readline()
             assert line, said
             said += line
-        data = json.loads(said)
-        assert Path(data["settings"]).exists()
-        assert ask(tmp_path / "lab", ["misbehave", "sti-ca:rate-limited"]) == "misbehaves: sti-ca:rate-limited"
-        os.kill(up.pid, signal.SIGINT)
-        assert up.wait(20) == 0
-    assert not (tmp_path / "lab" / "control").exists()
+        try:
+            yield json.loads(said)
+        finally:
+            os.kill(running.pid, signal.SIGINT)
+        assert running.wait(20) == 0
+
+
+def test_it_runs_until_it_is_interrupted_alone_and_comes_again_at_the_same_ports(tmp_path: Path) -> None:
+    lab = tmp_path / "lab"
+    with up(lab) as data:
+        settings_file = Path(data["settings"]).read_bytes()
+        assert ask(lab, ["misbehave", "sti-ca:rate-limited"]) == "misbehaves: sti-ca:rate-limited"
+        second = run("up", str(lab))
+        assert second.exit_code == 3
+        assert "runs in" in second.output.splitlines()[0]
+        assert "lab tell" in second.output.splitlines()[1]
+        assert Path(data["settings"]).read_bytes() == settings_file
+        assert ask(lab, ["behave"]) == "behaves"
+    assert not (lab / "control").exists()
+    with up(lab) as again:
+        assert again == data
+
+
+@pytest.mark.parametrize("held", ["stirshaken.toml", "other"])
+def test_it_begins_in_no_directory_that_holds_something_else(tmp_path: Path, held: str) -> None:
+    (tmp_path / held).write_text("mine")
+    result = run("up", str(tmp_path))
+    assert (result.exit_code, "not empty" in result.output) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == [held]
+    assert (tmp_path / held).read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"ports": [1]}', '{"ports": [0, 70000, -1]}', '{"ports": "abc"}', "[" * 4000])
+def test_place_that_remembers_no_ports_has_any(tmp_path: Path, text: str) -> None:
+    (tmp_path / MARKER).write_text(text)
+    with Place(tmp_path) as place:
+        assert place.ports == ()
+
+
+def test_ports_that_somebody_else_has_are_not_used_again(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = (taken.getsockname()[1], other.getsockname()[1], 9)
+        with Place(tmp_path) as place:
+            place.keep(ports)
+        with Place(tmp_path) as place:
+            assert place.ports == ()
 
 
 def test_walk_wants_an_empty_directory(tmp_path: Path) -> None:
