@@ -5,7 +5,9 @@ What differs from run to run is written as it would be elsewhere: directories, p
 
 from __future__ import annotations
 
+import platform
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,14 +21,30 @@ PAGE: Final = ROOT / "cfg/WALK.md"
 _HEAD: Final = """# From nothing to a verified call, as a terminal shows it
 
 The whole way in the laboratory: an STI-PA, an STI-CA and a certificate repository on this machine, a provider who has an
-account at each, and two edges. `shakenctl lab walk` goes it again, in less than a minute; `make captures` writes this page.
-What each step is for, and what it takes outside of a laboratory: [ONBOARDING.md](ONBOARDING.md).
+account at each, and two edges. What each step is for, and what it takes outside of a laboratory:
+[ONBOARDING.md](ONBOARDING.md).
+
+`make walk` goes it again, in less than a minute. It ran on {host}.
+Everything is in one directory, here `/var/lib/lab`; each command ran there, with
+`STIRSHAKEN_SETTINGS=/var/lib/lab/stirshaken.toml`. Hosts, ports and URLs are written as they would be elsewhere.
+
+By hand it takes two terminals: `shakenctl lab up ~/shaken-lab` in one,
+`export STIRSHAKEN_SETTINGS=~/shaken-lab/stirshaken.toml` and the commands of this page in the other. The edges and the calls
+are the walk's own. `make captures` writes this page.
 """
 
 
-def page(walk: Walk, directory: Path) -> str:
-    """The page of a walk in `directory`."""
-    return "\n".join([_HEAD, *(line for step in walk.steps for line in _section(step, directory))])
+def page(walk: Walk, directory: Path, host: str) -> str:
+    """The page of a walk in `directory`, on `host`."""
+    return "\n".join([_HEAD.format(host=host), *(line for step in walk.steps for line in _section(step, directory))])
+
+
+def this_host() -> str:
+    """What it ran on: system, Kamailio, Python."""
+    said = subprocess.run(["kamailio", "-v"], capture_output=True, text=True, check=True).stdout
+    kamailio = re.search(r"kamailio ([\d.]+)", said)
+    system = platform.freedesktop_os_release().get("PRETTY_NAME", "Linux").partition(" (")[0]
+    return f"{system}, Kamailio {kamailio[1] if kamailio else '?'}, Python {platform.python_version()}"
 
 
 def _section(step: Step, directory: Path) -> Iterator[str]:
@@ -61,7 +79,7 @@ def main() -> int:
         directory = Path(made).resolve()
         walk = walk_in(directory, print)
         if walk.good:
-            PAGE.write_text(page(walk, directory), "utf-8")
+            PAGE.write_text(page(walk, directory, this_host()), "utf-8")
     return 0 if walk.good else 1
 
 

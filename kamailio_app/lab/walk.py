@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +25,8 @@ from kamailio_app.lab.world import CERTIFICATE_DIR, World
 
 _SECONDS: Final = 60.0  # of one command
 _PATIENCE: Final = 15.0  # until the edges have taken over what the STI-PA says
+_AGAIN: Final = 0.3  # seconds
+_SIGNED: Final = r"\bA +signed +[0-9a-f-]{36}\b"  # a line of the record: not "unsigned"
 _NAME: Final = re.compile(r"sp1234-\d{8}(?:-\d+)?")
 
 Say = Callable[[str], object]
@@ -68,9 +70,22 @@ class _Walker:
         self.walk = Walk()
         self._environment = {**os.environ, "STIRSHAKEN_SETTINGS": str(world.settings_file), "COLUMNS": "120"}
 
-    def command(self, title: str, *words: str, expect: str = "", status: int = 0) -> str:
-        """Run `shakenctl WORDS`; good if it ends with `status` and says something like `expect`."""
+    def command(self, title: str, *words: str, expect: str = "", patience: float = 0.0) -> str:
+        """Run `shakenctl WORDS`; good if it ends with 0 and says something like `expect`. Until then again, for `patience`
+        seconds: what one process has done another may see a moment later.
+        """
         began = time.monotonic()
+        while True:
+            output, ended = self._run(words)
+            good = ended == 0 and re.search(expect, output) is not None
+            if good or time.monotonic() - began >= patience:
+                break
+            time.sleep(_AGAIN)
+        self._step(title, shlex.join(["shakenctl", *words]), output, time.monotonic() - began, good)
+        return output
+
+    def _run(self, words: Sequence[str]) -> tuple[str, int]:
+        """What the command says, and its exit status."""
         try:
             run = subprocess.run(
                 [sys.executable, "-m", "kamailio_app.cli.main", *words],
@@ -81,12 +96,9 @@ class _Walker:
                 timeout=_SECONDS,
                 check=False,
             )
-            output, ended = run.stdout + run.stderr, run.returncode
         except subprocess.TimeoutExpired:
-            output, ended = f"not ended within {_SECONDS:.0f} s", -1
-        good = ended == status and re.search(expect, output) is not None
-        self._step(title, shlex.join(["shakenctl", *words]), output, time.monotonic() - began, good)
-        return output
+            return f"not ended within {_SECONDS:.0f} s", -1
+        return run.stdout + run.stderr, run.returncode
 
     def call(self, title: str, call: Callable[[], str], expect: str) -> None:
         """Place calls until one comes out like `expect`, or patience ends: edges take over news of the STI-PA by and by."""
@@ -99,7 +111,7 @@ class _Walker:
             good = re.search(expect, output) is not None
             if good or time.monotonic() - began > _PATIENCE:
                 break
-            time.sleep(0.3)
+            time.sleep(_AGAIN)
         self._step(title, f"sipp: {CALLER} calls {CALLED}", output, time.monotonic() - began, good)
 
     def _step(self, title: str, command: str, output: str, seconds: float, good: bool) -> None:
@@ -195,7 +207,21 @@ def walk_in(directory: Path, say: Say) -> Walk:
     walk = walker.walk
     walk.seconds = time.monotonic() - began
     say(f"\n{len(walk.steps)} steps in {walk.seconds:.0f} s, {'each' if walk.good else 'not each'} as it should be")
+    for line in by_hand(Path(sys.executable).parent):
+        say(line)
     return walk
+
+
+def by_hand(programs: Path) -> Iterator[str]:
+    """How to go on: the same commands, typed. `programs`: where shakenctl is."""
+    yield "\nNow by hand. One terminal runs the laboratory, until Ctrl-C:"
+    yield f"  {programs}/shakenctl lab up ~/shaken-lab"
+    yield "In another, the provider's settings, and then any command from above:"
+    yield f'  export PATH="{programs}:$PATH" STIRSHAKEN_SETTINGS=~/shaken-lab/stirshaken.toml'
+    yield "  shakenctl acme register && shakenctl acme order"
+    yield "What its servers can do wrong, and one of it:"
+    yield "  shakenctl lab faults"
+    yield "  shakenctl lab tell ~/shaken-lab misbehave sti-ca:rate-limited-once"
 
 
 def _go(walker: _Walker, stack: ExitStack) -> None:
@@ -215,7 +241,7 @@ def _go(walker: _Walker, stack: ExitStack) -> None:
     run("What a verifier sees there", "publish", "check", name)
     run("Sign with it", "publish", "switch", name, "--control", control)
     walker.call("A call is signed and verified", line.call, "200 OK\n.*result=valid.*attest=A")
-    run("Whose call was that?", "trace", "--orig", CALLER, "--limit", "1", expect="signed")
+    run("Whose call was that?", "trace", "--orig", CALLER, "--limit", "1", expect=_SIGNED, patience=_PATIENCE)
     run("Is all well?", "doctor", "--control", control, "--offline")
     run("What is left to do", "onboard", expect="verified")
     run("Is a renewal due?", "renew", "--dry-run")
