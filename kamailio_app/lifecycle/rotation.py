@@ -40,6 +40,7 @@ _HOUR: Final = 3600
 _PAIRS, _RETIRED = "pairs", "retired"  # in provider_state_dir
 _RELOAD: Final = "then: kamcmd pv.shvSet stirshaken int $(date +%s)"
 _REFUSED: Final = "the server's log says why: grep 'stirshaken: .* refused'"
+_RENEW: Final = "`shakenctl renew --now` gets another"
 _NOBODY: Final[Question] = ("", "")
 
 
@@ -61,8 +62,9 @@ class Place(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """One pair of any kind. `stage`: requested, issued, published, installed (not signing yet), signs, replaced, ended,
-    withdrawn (somebody took it out of certificate_dir) or refused; `next`: what is to come, if anything is.
+    """One pair of any kind. `stage`: requested, issued, published, superseded (a younger one signs already), installed (not
+    signing yet, or Kamailio was not seen to use it), signs, replaced, ended, revoked, withdrawn (somebody took it out of
+    certificate_dir) or refused; `next`: what is to come, if anything is.
     """
 
     name: str
@@ -118,6 +120,10 @@ class Rotation:
         policy = policy_file.load(self.settings.policy_file) if self.settings.policy_file else None
         return (_NOBODY, *sorted(wanted(self.settings.sign_from, policy).questions))
 
+    @cached_property
+    def _revoked(self) -> frozenset[str]:
+        return pairs.revoked(self._state_dir)
+
     def loaded(self) -> Loaded:
         """The pairs in certificate_dir at this moment."""
         return load_signers(self._directory, self.settings.public_cert_url, self.now)
@@ -137,7 +143,7 @@ class Rotation:
         found = [
             pair
             for pair in pairs.pending(self._state_dir)
-            if pair.state in ("issued", "published")
+            if (pair.state in ("issued", "published") and not pair.revoked)
             or (pair.state == "installed" and not self.memory.of(self._place_name(pair)).reloaded and self._is_installed(pair))
         ]
         return sorted(found, key=lambda pair: (self._begins(pair), pair.name))
@@ -175,8 +181,20 @@ class Rotation:
 
     def advance(self, names: tuple[str, ...] = ()) -> list[Step]:
         """Do what can be done now with all pairs, or these."""
-        steps = [step for pair in self.waiting() if not names or pair.name in names for step in self.forward(pair)]
+        steps: list[Step] = []
+        for pair in self.waiting():
+            if names and pair.name not in names:
+                continue
+            younger = self._superseded(pair)
+            steps += [Step(pair.name, "switch", "waits", 0, _never(pair.name, younger))] if younger else self.forward(pair)
         return steps + self.retire(names)
+
+    def _superseded(self, pair: Pending) -> str:
+        """The younger pair that signs already, so that this one never will; empty if there is none."""
+        try:
+            return "" if pair.state == "installed" else self._younger(self.signer(pair), self.loaded().signers)
+        except StirError:
+            return ""
 
     # --- Forward ----------------------------------------------------------------------------------------------------
 
@@ -201,6 +219,8 @@ class Rotation:
         if installation.installed(self._directory, place.name, key, chain):
             yield from self._installed(pair, place)
             return
+        if pair.revoked:
+            raise failure("rotation_refused", f"the certificate of {pair.name} is revoked; {_RENEW}")
         signer = self.signer(pair)
         if signer.not_after <= self.now:
             raise failure("certificate_expired", f"{pair.name}, {moment(signer.not_after)}")
@@ -241,13 +261,14 @@ class Rotation:
         """It lies where Kamailio looks: has Kamailio looked?"""
         self._doing = "reload"
         times = self.memory.of(place.name)
+        again = bool(times.installed)
         times.installed = times.installed or self.now
         installation.tidy(self._directory, place.name)
         pairs.mark(self._state_dir, pair.name, "installed")
         if not times.reloaded:
             step = self._reload(pair.name, place.name, in_use.mark(self.signer(pair)))
             times.reloaded = self.now if step.state == "done" else 0
-            yield step
+            yield _in_earnest(step) if again else step
 
     def _reload(self, pair: str, name: str, mark: str = "") -> Step:
         """Have Kamailio read NAME, and see that it uses this one; without a `mark`, that it has let go of it."""
@@ -299,16 +320,22 @@ class Rotation:
         with_it = {**there, signer.name: signer}
         self._refuse_if_unsigned(there, with_it)
         begins = max(self.now, signer.not_before, self.settings.sign_from.get(signer.name, 0))
+        later = self._answers(with_it, begins).values()
+        if any(isinstance(found, Signer) and found.name == signer.name for found in later):
+            return f"; it signs from {moment(begins)}" if begins > self.now else ""
+        if younger := self._younger(signer, there):
+            raise failure("rotation_refused", _never(signer.name, younger))
+        return "; no call is signed with it as the settings are: see `certificate` and the signing policy"
+
+    def _younger(self, signer: Signer, there: Mapping[str, Signer]) -> str:
+        """Who signs, being younger, when this one could begin; empty if nobody does."""
+        with_it = {**there, signer.name: signer}
+        begins = max(self.now, signer.not_before, self.settings.sign_from.get(signer.name, 0))
         later = [found for found in self._answers(with_it, begins).values() if isinstance(found, Signer)]
         if any(found.name == signer.name for found in later):
-            return f"; it signs from {moment(begins)}" if begins > self.now else ""
-        younger = {found.name for found in later if _same(found, signer) and found.name != self.settings.certificate}
-        younger = {name for name in younger if self._age(with_it[name]) > self._age(signer)}
-        if younger:
-            raise failure(
-                "rotation_refused", f"{', '.join(sorted(younger))} is younger than {signer.name}, and goes on signing"
-            )
-        return "; no call is signed with it as the settings are: see `certificate` and the signing policy"
+            return ""
+        found = {each.name for each in later if _same(each, signer) and each.name != self.settings.certificate}
+        return ", ".join(sorted(name for name in found if self._age(with_it[name]) > self._age(signer)))
 
     def _refuse_if_unsigned(self, before: Mapping[str, Signer], after: Mapping[str, Signer]) -> None:
         """Errors: `rotation_refused`."""
@@ -357,16 +384,15 @@ class Rotation:
         """From when on a pair may go, and why. None if it may not: it signs, or is the youngest of its provider, or calls would
         be signed otherwise without it.
         """
-        signer, signing = signers[name], self._signing(signers)
-        if name in signing or name == max((each for each in signers.values() if _same(each, signer)), key=self._age).name:
+        signer, signing, times = signers[name], self._signing(signers), self.memory.of(name)
+        times.ended = (times.ended or self.now) if signer.not_after <= self.now else 0
+        if name == max((each for each in signers.values() if _same(each, signer)), key=self._age).name:
             return None
         without = {key: value for key, value in signers.items() if key != name}
         if _named(self._answers(signers, self.now)) != _named(self._answers(without, self.now)):
             return None
-        times = self.memory.of(name)
         by = next((each.name for each in signing.values() if _same(each, signer) and self._taken_over(each.name)), "")
         times.replaced = (times.replaced or self.now) if by else 0
-        times.ended = (times.ended or self.now) if signer.not_after <= self.now else 0
         reasons = [(times.replaced, f"{by} signs instead")] if by else []
         if times.ended:
             # A clock that was wrong for a moment ends nothing
@@ -375,6 +401,23 @@ class Rotation:
             return None
         since, why = min(reasons)
         return since + self._rules.keep_hours * _HOUR, why
+
+    def stays(self, name: str) -> str:
+        """Why a pair is not taken away though somebody wants that. Errors: `file_unreadable`."""
+        signers = self.loaded().signers
+        if name not in signers:
+            return f"it is not in certificate_dir; one that was never installed goes with `shakenctl acme forget {name}`"
+        signer, signing = signers[name], self._signing(signers)
+        if name in signing:
+            return "calls are signed with it"
+        if name == max((each for each in signers.values() if _same(each, signer)), key=self._age).name:
+            return "it is the youngest of its provider"
+        due = self.due(signers, name)
+        if due is None:
+            return "nothing was seen to sign instead, and its certificate has not ended"
+        if self.now < due[0]:
+            return f"its chain stays published until {moment(due[0])}, for calls on their way: {due[1]}"
+        return self._needed(signers, name)
 
     def _needed(self, signers: Mapping[str, Signer], name: str) -> str:
         """Why Kamailio needs this pair though by the files it signs nothing; empty if it does not, or none is there."""
@@ -416,6 +459,7 @@ class Rotation:
     def _away(self, name: str) -> list[Step]:
         """Out of certificate_dir; when Kamailio lets go of it, out of publication_dir and provider_state_dir as well."""
         times = self.memory.of(name)
+        again = bool(times.retiring)
         times.retiring = times.retiring or self.now
         self.memory.save()
         published = self._rules.directory / f"{name}.pem" if self._rules.directory else None
@@ -427,6 +471,7 @@ class Rotation:
         reload = self._reload(name, name)
         # A server that was not told may have it in use; with a certificate that has ended it signs nothing
         if reload.state != "done" and not self._ended(chain):
+            reload = _in_earnest(reload) if again else reload
             return [reload, Step(name, "retire", "waits", 0, "its chain stays published until Kamailio has let go of it")]
         if published is not None:
             installation.remove(published)
@@ -476,8 +521,11 @@ class Rotation:
         signer, times = signers[name], self.memory.of(name)
         due = self.due(signers, name)
         stage = "installed"
-        if name in self._signing(signers):
-            stage = "signs"
+        trouble = ""
+        if signer.fingerprint in self._revoked:
+            stage, trouble = "revoked", f"it signs, and verifiers refuse its calls; {_RENEW}" * (name in self._signing(signers))
+        elif name in self._signing(signers):
+            stage = "signs" if self._taken_over(name) else "installed"
         elif signer.not_after <= self.now:
             stage = "ended"
         elif due is not None:
@@ -485,7 +533,7 @@ class Rotation:
         next_ = Step(name, "retire", "waits", *due) if due is not None else None
         if self._ours(name) and not times.reloaded:
             next_ = Step(name, "reload", "waits", 0, _RELOAD)
-        return Standing(name, stage, signer, signer.x5u, next_)
+        return Standing(name, stage, signer, signer.x5u, next_, trouble)
 
     def _standing_pending(self, pair: Pending) -> Standing:
         if pair.state == "requested":
@@ -495,8 +543,12 @@ class Rotation:
             return Standing(pair.name, "withdrawn", None, "", None, f"somebody took it out of {self._directory}")
         try:
             signer, place = self.signer(pair), self.place(pair)
+            if pair.revoked:
+                return Standing(pair.name, "revoked", signer, place.url, None)
             if signer.not_after <= self.now:
                 return Standing(pair.name, "ended", signer, place.url, None)
+            if younger := self._superseded(pair):
+                return Standing(pair.name, "superseded", signer, place.url, None, _never(pair.name, younger))
             times = self.memory.of(place.name)
             directory, chain = self._rules.directory, installation.read(pair.chain_file)
             if directory is not None and not installation.holds(directory / f"{place.name}.pem", chain):
@@ -507,6 +559,15 @@ class Rotation:
             return Standing(pair.name, pair.state, signer, place.url, Step(pair.name, "look", "waits", 0, ""))
         due = times.seen + self._rules.switch_after
         return Standing(pair.name, "published", signer, place.url, Step(pair.name, "switch", "waits", due, ""))
+
+
+def _never(name: str, younger: str) -> str:
+    return f"{younger} is younger and goes on signing: {name} never will; `shakenctl acme forget {name}` takes it away"
+
+
+def _in_earnest(step: Step) -> Step:
+    """What Kamailio was not seen to do, and has had a whole run to do, has failed: a timer's owner hears of it."""
+    return step._replace(state="failed") if step.state == "waits" else step
 
 
 def _same(one: Signer, other: Signer) -> bool:

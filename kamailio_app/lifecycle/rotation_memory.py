@@ -47,8 +47,9 @@ class Memory:
     @classmethod
     def read(cls, directory: Path, now: float) -> Memory:
         """What is in the file; of what somebody else wrote, and of times that lie in the future, nothing."""
+        text = read_state(directory, FILE)
         try:
-            document = json.loads(read_state(directory, FILE) or "{}")
+            document = json.loads(text or "{}")
         except (ValueError, RecursionError):
             document = {}
         given = document.get("pairs") if isinstance(document, dict) else None
@@ -56,7 +57,7 @@ class Memory:
         for name, times in given.items() if isinstance(given, dict) else ():
             if is_name(name) and isinstance(times, dict):  # names become paths
                 memory.pairs[name] = Times(*(_time(times.get(key.name), now) for key in fields(Times)))
-        memory._saved = memory._text()
+        memory._saved = text or memory._text()  # what was left out does not come back when its time has come
         return memory
 
     def of(self, name: str) -> Times:

@@ -544,6 +544,9 @@ def test_former_pair_stays_while_kamailio_does_not_use_the_one_that_somebody_ins
     *_, step = office.advance(KEEP)
     assert (step.action, step.state, "does not use zero yet" in step.words) == ("retire", "waits", True)
     assert "one.key" in office.files("certs")
+    # Nor if it has another certificate of that name
+    office.server.used = InUse(1, {**office.server.used.pairs, "zero": "0" * 16})
+    assert office.did() == [("one", "retire", "waits")]
     office.server.cannot_read.clear()
     office.server.reload()
     assert office.did(60)[-1] == ("one", "retire", "done")
@@ -561,6 +564,15 @@ def test_former_pair_stays_while_kamailio_says_nothing_and_goes_if_it_is_not_in_
     assert [(step.action, step.state) for step in steps] == (
         [("retire", "waits")] if said.epoch is None else [("reload", "done"), ("retire", "done")]
     )
+
+
+def test_pair_that_is_gone_stays_published_while_kamailio_says_nothing(switched: Office) -> None:
+    switched.server.down = True
+    switched.did(KEEP)
+    switched.server.down, switched.server.asleep = False, True
+    switched.server.used = InUse()
+    assert switched.did(60) == [("one", "reload", "waits"), ("one", "retire", "waits")]
+    assert "one.pem" in switched.files("published")
 
 
 def test_without_kamailio_what_signs_by_the_files_stays(office: Office) -> None:
@@ -648,6 +660,9 @@ def test_clock_that_was_wrong_for_a_moment_takes_nothing_away(office: Office) ->
     assert office.did() == []
     assert (office.signs, office.times("one").ended) == ("one", 0)
     assert set(office.signers()) == {"one", "two"}
+    office.memory_of("one", ended=office.now - 1)
+    office.advance()
+    assert office.times("one").ended == 0
     # Since when it is seen to have ended
     office.now = NOW + 10 * DAY + 1
     (step,) = [step for step in office.advance() if step.pair == "one"]
@@ -734,24 +749,6 @@ def test_pair_that_a_rule_names_stays_though_a_younger_one_is_there(office: Offi
     office.by_hand("newer", not_before=NOW - DAY)
     assert office.rotation()._signing(office.signers()).keys() == {"zero", "newer"}
     assert office.rotation().due(office.signers(), "zero") is None
-
-
-def test_pair_without_which_another_would_sign_stays(office: Office) -> None:
-    """Two of one key sign nothing; without one of them the other would."""
-    shared = hierarchy().service_provider(ServiceProvider("1234", not_before=NOW - 20 * DAY, not_after=NOW + 10 * DAY))
-    shared.write(office.directory / "certs", "old")
-    office.by_hand("young", not_before=NOW - DAY)
-    rotation_ = office.rotation()
-    signers = office.signers()
-    with pytest.MonkeyPatch.context() as patch:
-        # As a rule does that signs with the one while the other is there
-        whole = rotation_._answers
-        patch.setattr(
-            rotation_,
-            "_answers",
-            lambda given, at: {("old", ""): signers["young"] if "old" in given else "certificate_none"} | whole(given, at),
-        )
-        assert rotation_.due(signers, "old") is None
 
 
 # --- Crashes ----------------------------------------------------------------------------------------------------
@@ -931,6 +928,19 @@ def test_memory_comes_back(tmp_path: Path) -> None:
     memory.of("b")
     memory.save()
     assert Memory.read(tmp_path, NOW).pairs == {"a": Times(seen=NOW - 1)}
+
+
+def test_times_to_come_do_not_come_back_when_their_time_has_come(tmp_path: Path) -> None:
+    memory = Memory.read(tmp_path, NOW + 10)
+    memory.of("a").seen = NOW + 10
+    memory.save()
+    Memory.read(tmp_path, NOW).save()
+    assert Memory.read(tmp_path, NOW + 10).of("a") == Times()
+
+
+def test_where_nothing_is_remembered_nothing_is_written(tmp_path: Path) -> None:
+    Memory.read(tmp_path, NOW).save()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_memory_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:
