@@ -166,7 +166,8 @@ def status(settings: Path, as_json: bool) -> None:
 
     \b
     Stages: requested, issued, published, installed (waits for its time or for a reload), signs, replaced, ended,
-    withdrawn (taken out of certificate_dir by hand), refused (not usable).
+    superseded (a younger one signs already), revoked, withdrawn (taken out of certificate_dir by hand),
+    refused (not usable).
 
     \b
     Example:
@@ -205,8 +206,7 @@ def retire(*, name: str | None, yes: bool, control: str, settings: Path, as_json
                 raise failure("pair_unknown", one_line(name))
             steps = rotation.retire((name,) if name else ())
             if name and not steps:
-                words = "it signs, is the youngest of its provider, waits for its time, or is not in certificate_dir"
-                steps = [Step(name, "retire", "failed", 0, words)]
+                steps = [Step(name, "retire", "failed", 0, rotation.stays(name))]
     _tell(steps, as_json, fine=not name or steps[-1].state == "done")
 
 

@@ -18,7 +18,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from kamailio_app.errors import failure
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from kamailio_app.credentials.certificate import parse_chain
+from kamailio_app.errors import StirError, failure
 from kamailio_app.grammar import one_line
 from kamailio_app.lifecycle.files import write_new
 from kamailio_app.lifecycle.keys import new_key, write_key
@@ -33,13 +37,14 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9._\-]{0,127}", re.ASCII)
 
 
 class Pending(NamedTuple):
-    """One pair. `chain_file` is there unless its `state` is "requested"."""
+    """One pair. `chain_file` is there unless its `state` is "requested"; `revoked`: we had its certificate revoked."""
 
     name: str
     key_file: Path
     chain_file: Path
     request_file: Path
     state: State
+    revoked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,8 @@ class Record:
     """What is remembered of a pair. Times in seconds since 1970.
 
     `directory` and `order`: the STI-CA's URLs; `x5u`: where the STI-CA publishes the chain, if it told that; `trouble`: how the
-    last of `failures` attempts ended; `not_before`: the next is not made earlier; `by_hand`: a person gets the certificate.
+    last of `failures` attempts ended; `not_before`: the next is not made earlier; `by_hand`: a person gets the certificate;
+    `revoked`: the fingerprint of a certificate that we had revoked, SHA-256 in hexadecimal.
     """
 
     state: str = ""
@@ -60,6 +66,7 @@ class Record:
     failures: int = 0
     not_before: int = 0
     by_hand: bool = False
+    revoked: str = ""
 
 
 def is_name(text: str) -> bool:
@@ -78,13 +85,7 @@ def new_name(spc: str, now: float, taken: Container[str]) -> str:
 
 def pending(state_dir: Path) -> list[Pending]:
     """All of them, by name; a chain or a record without its key is none. Errors: `file_unreadable`."""
-    try:
-        names = sorted(path.stem for path in (state_dir / _DIRECTORY).iterdir() if path.suffix == ".key")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise failure("file_unreadable", f"{state_dir / _DIRECTORY}: {error.strerror}") from error
-    return [_pair(state_dir, name) for name in names if is_name(name)]
+    return [_pair(state_dir, name) for name in _names(state_dir, ".key")]
 
 
 def find(state_dir: Path, name: str) -> Pending:
@@ -136,6 +137,32 @@ def mark(state_dir: Path, name: str, state: State) -> Pending:
     return _pair(state_dir, name)
 
 
+def mark_revoked(state_dir: Path, name: str, certificate: x509.Certificate) -> None:
+    """Remember that we had it revoked, also of a pair that was put into certificate_dir by hand.
+
+    Errors: `pair_unknown` (no such name can be), `file_unwritable`.
+    """
+    place(state_dir, name)
+    fingerprint = certificate.fingerprint(SHA256()).hex()
+    remember(state_dir, name, replace(recall(state_dir, name), revoked=fingerprint))
+
+
+def revoked(state_dir: Path) -> frozenset[str]:
+    """The fingerprints of the certificates that we had revoked, as far as they are remembered. Errors: `file_unreadable`."""
+    return frozenset(found for name in _names(state_dir, ".json") if (found := recall(state_dir, name).revoked))
+
+
+def forget(state_dir: Path, name: str) -> None:
+    """Take a pair away, its key included. Errors: `pair_unknown`, `file_unwritable`."""
+    pair = find(state_dir, name)
+    try:
+        # The key first, without which there is no pair
+        for path in (pair.key_file, pair.request_file, pair.chain_file, pair.key_file.with_suffix(".json")):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise failure("file_unwritable", f"{error.filename}: {error.strerror}") from error
+
+
 def recall(state_dir: Path, name: str) -> Record:
     """What is remembered of it; of what is lost or was written by others, nothing."""
     try:
@@ -175,7 +202,28 @@ def alone(state_dir: Path) -> Iterator[None]:
 
 def _pair(state_dir: Path, name: str) -> Pending:
     key, chain, request = (state_dir / _DIRECTORY / f"{name}.{end}" for end in ("key", "pem", "csr"))
-    return Pending(name, key, chain, request, _state(chain, recall(state_dir, name).state))
+    record = recall(state_dir, name)
+    return Pending(name, key, chain, request, _state(chain, record.state), _is_revoked(chain, record.revoked))
+
+
+def _names(state_dir: Path, end: str) -> list[str]:
+    try:
+        names = sorted(path.stem for path in (state_dir / _DIRECTORY).iterdir() if path.suffix == end)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise failure("file_unreadable", f"{state_dir / _DIRECTORY}: {error.strerror}") from error
+    return [name for name in names if is_name(name)]
+
+
+def _is_revoked(chain: Path, fingerprint: str) -> bool:
+    """Of another certificate that was a pair of that name, nothing is said."""
+    if not fingerprint:
+        return False
+    try:
+        return parse_chain(chain.read_bytes())[0].fingerprint(SHA256()).hex() == fingerprint
+    except (OSError, StirError):
+        return False
 
 
 def _state(chain: Path, remembered: str) -> State:

@@ -49,11 +49,14 @@ class Step(NamedTuple):
 
 
 class Current(NamedTuple):
-    """The provider's certificate that ends last, whether it signs yet or not. Times in seconds since 1970."""
+    """The provider's certificate that ends last, whether it signs yet or not; one that is revoked if there are no others.
+    Times in seconds since 1970.
+    """
 
     name: str
     not_before: float
     not_after: float
+    revoked: bool = False
 
 
 class Plan(NamedTuple):
@@ -77,15 +80,22 @@ def current(settings: Settings, now: float) -> Current | None:
     """Among the pairs in certificate_dir and those that wait. Errors: `file_unreadable`."""
     spc = settings.provider.spc
     loaded = load_signers(settings.certificate_dir, settings.public_cert_url, now)
-    found = [Current(each.name, each.not_before, each.not_after) for each in loaded.signers.values() if spc in each.spcs]
+    revoked = pairs.revoked(settings.provider.state_dir)
+    found = [
+        Current(each.name, each.not_before, each.not_after, each.fingerprint in revoked)
+        for each in loaded.signers.values()
+        if spc in each.spcs
+    ]
+    youngest = max((each.not_before for each in found), default=0.0)
     for pair in pairs.pending(settings.provider.state_dir):
         if pair.state in ("issued", "published"):
             with suppress(StirError, OSError):
                 certificate = parse_chain(pair.chain_file.read_bytes())[0]
                 if spc in (of_certificate(certificate) or TNAuthList()).spcs:
                     began, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-                    found.append(Current(pair.name, began.timestamp(), ends.timestamp()))
-    return max(found, key=lambda each: (each.not_after, each.name), default=None)
+                    if began.timestamp() >= youngest:  # else it will never sign
+                        found.append(Current(pair.name, began.timestamp(), ends.timestamp(), pair.revoked))
+    return max(found, key=lambda each: (not each.revoked, each.not_after, each.name), default=None)
 
 
 def plan(settings: Settings, now: float) -> Plan:
@@ -106,6 +116,8 @@ def plan(settings: Settings, now: float) -> Plan:
     name = fresh_name(settings, now)
     if held is None:
         return Plan(name, 0, "", "there is no certificate yet: `shakenctl acme order`")
+    if held.revoked:
+        return Plan(name, 0, follows, f"the certificate of {held.name} is revoked: `shakenctl renew --now` orders the next")
     return Plan(name, due(held, provider.sti_ca.renew_after), follows, f"{held.name} ends {moment(held.not_after)}")
 
 
@@ -241,6 +253,8 @@ def _waiting(settings: Settings, next_: Plan, now: float = 0) -> Step:
         return Step(
             next_.follows or next_.name, "order", "failed" if over else "waits", next_.when, f"{next_.words}; {_BY_HAND}"
         )
+    if next_.follows and not next_.when:  # a person revoked it, and has to say whether there is to be another
+        return Step(next_.follows, "order", "failed", 0, next_.words)
     return Step(next_.name, "order", "waits", next_.when if next_.when > 1 else 0, next_.words)
 
 
