@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
+from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.errors import StirError, failure
 from kamailio_app.lab.pki import Issued, ServiceProvider
 from kamailio_app.lifecycle import access, pairs, rotation
@@ -132,6 +133,9 @@ class Office:
     def advance(self, seconds: float = 0, names: tuple[str, ...] = ()) -> list[Step]:
         self.now += seconds
         return self.rotation().advance(names)
+
+    def forward(self, name: str, **options: bool) -> list[Step]:
+        return self.rotation().forward(pairs.find(self.directory / "state", name), **options)
 
     def did(self, seconds: float = 0) -> list[tuple[str, str, str]]:
         return [(step.pair, step.action, step.state) for step in self.advance(seconds)]
@@ -309,7 +313,11 @@ def test_pair_older_than_the_one_that_signs_is_refused(office: Office) -> None:
     office.by_hand("zero", not_before=NOW - 60)
     office.wait("one", begins=NOW - 3600)
     office.advance()
-    *_, step = office.advance(SWITCH_AFTER)
+    (step,) = office.advance(SWITCH_AFTER)
+    assert (step.action, step.state, "zero is younger" in step.words) == ("switch", "waits", True)
+    assert "shakenctl acme forget one" in step.words
+    assert office.stages() == {"one": "superseded", "zero": "signs"}
+    *_, step = office.forward("one", hurry=True)
     assert (step.action, step.state, step.words.partition(":")[0]) == ("switch", "failed", "rotation_refused")
     assert set(office.signers()) == {"zero"}
 
@@ -373,7 +381,10 @@ def test_server_that_is_down_is_told_later(office: Office) -> None:
     steps = office.advance(SWITCH_AFTER)
     assert [(step.action, step.state) for step in steps[-2:]] == [("switch", "done"), ("reload", "waits")]
     assert "kamcmd pv.shvSet stirshaken int" in steps[-1].words
-    assert office.did(60) == [("one", "reload", "waits")]
+    assert office.stages() == {"one": "installed"}
+    # A timer's owner hears of it from the second run on
+    assert office.did(60) == [("one", "reload", "failed")]
+    assert office.did(60) == [("one", "reload", "failed")]
     office.server.down = False
     assert office.did(60) == [("one", "reload", "done")]
     assert office.did(60) == []
@@ -473,7 +484,7 @@ def test_pair_replaced_by_one_that_the_server_does_not_know_is_not_replaced(offi
     office.advance(10)
     office.advance(SWITCH_AFTER)
     assert office.signs == "two"
-    assert office.did(10 * KEEP) == [("two", "reload", "waits")]
+    assert office.did(10 * KEEP) == [("two", "reload", "failed")]
     assert set(office.signers()) == {"one", "two"}
 
 
@@ -496,7 +507,7 @@ def test_pair_counts_as_taken_over_when_kamailio_says_so(office: Office) -> None
     assert (step.action, step.state) == ("reload", "waits")
     assert "has not taken it over yet" in step.words
     assert office.times("one").reloaded == 0
-    assert office.stages() == {"one": "signs"}
+    assert office.stages() == {"one": "installed"}
     office.server.asleep = False
     assert office.did(60) == [("one", "reload", "done")]
     # It has looked since: nothing has to be said again
@@ -571,7 +582,7 @@ def test_pair_that_is_gone_stays_published_while_kamailio_says_nothing(switched:
     switched.did(KEEP)
     switched.server.down, switched.server.asleep = False, True
     switched.server.used = InUse()
-    assert switched.did(60) == [("one", "reload", "waits"), ("one", "retire", "waits")]
+    assert switched.did(60) == [("one", "reload", "failed"), ("one", "retire", "waits")]
     assert "one.pem" in switched.files("published")
 
 
@@ -751,6 +762,51 @@ def test_pair_that_a_rule_names_stays_though_a_younger_one_is_there(office: Offi
     assert office.rotation().due(office.signers(), "zero") is None
 
 
+# --- Revoked -----------------------------------------------------------------------------------------------------
+
+
+def test_revoked_certificate_is_neither_published_nor_put_in_use(office: Office) -> None:
+    issued = office.wait("one")
+    pairs.mark_revoked(office.directory / "state", "one", issued.certificate)
+    assert office.advance() == []
+    for options in ({"only_publish": True}, {"hurry": True}):
+        (step,) = office.forward("one", **options)
+        assert (step.state, step.words.partition(":")[0]) == ("failed", "rotation_refused")
+        assert "renew --now" in step.words
+    assert office.stages() == {"one": "revoked"}
+    assert (office.files("published"), office.files("certs")) == ([], [])
+
+
+def test_revoked_certificate_that_signs_is_said_until_another_signs(switched: Office) -> None:
+    state = switched.directory / "state"
+    pairs.mark_revoked(state, "two", parse_chain((switched.directory / "certs/two.pem").read_bytes())[0])
+    (row,) = [row for row in switched.rotation().standings() if row.name == "two"]
+    assert (row.stage, "verifiers refuse" in row.trouble) == ("revoked", True)
+    pairs.mark_revoked(state, "one", parse_chain((switched.directory / "certs/one.pem").read_bytes())[0])
+    (row,) = [row for row in switched.rotation().standings() if row.name == "one"]
+    assert (row.stage, row.trouble) == ("revoked", "")
+
+
+def test_pair_of_the_name_of_one_that_was_revoked_is_none(office: Office) -> None:
+    issued = office.wait("one")
+    pairs.mark_revoked(office.directory / "state", "one", issued.certificate)
+    office.wait("one", begins=NOW - 60)
+    assert office.stages() == {"one": "issued"}
+
+
+@pytest.mark.parametrize("name", ["one", "two", "next", "three"])
+def test_why_a_pair_stays_is_one_reason(switched: Office, name: str) -> None:
+    switched.wait("three", begins=NOW - 30)
+    switched.by_hand("next", not_before=NOW + 5 * DAY)
+    words = {
+        "one": "published until",
+        "two": "calls are signed with it",
+        "three": "acme forget three",
+        "next": "youngest of its provider",
+    }
+    assert words[name] in switched.rotation().stays(name)
+
+
 # --- Crashes ----------------------------------------------------------------------------------------------------
 
 
@@ -873,7 +929,7 @@ def assert_published(office: Office) -> None:
 
 def test_lost_memory_costs_time_and_nothing_else(switched: Office) -> None:
     (switched.directory / "state/rotation.json").unlink()
-    assert switched.stages() == {"one": "installed", "two": "signs"}
+    assert switched.stages() == {"one": "installed", "two": "installed"}
     assert {step[1] for step in switched.did(60)} == {"reload", "retire"}
     lost = switched.now
     (step,) = switched.advance(60)
