@@ -40,6 +40,7 @@ _COLOURS: Final = {State.GOOD: "green", State.UNSEEN: "yellow", State.WARNING: "
     metavar="SOCKET",
     help="Kamailio's control socket, as kamcmd takes it.",
 )
+@click.option("--no-server", is_flag=True, help="No Kamailio is to run on this host: ask none, and miss none.")
 @click.option("--ntp", default=DEFAULT_NTP, show_default=True, metavar="HOST", help="The NTP server to compare the clock with.")
 @click.option(
     "--user", default="", metavar="NAME", help="Whom Kamailio runs as. [default: as the running one does, else kamailio]"
@@ -47,13 +48,22 @@ _COLOURS: Final = {State.GOOD: "green", State.UNSEEN: "yellow", State.WARNING: "
 @settings_option
 @json_option
 def command(
-    *, areas: tuple[str, ...], offline: bool, fetch: bool, control: str, ntp: str, user: str, settings: Path, as_json: bool
+    *,
+    areas: tuple[str, ...],
+    offline: bool,
+    fetch: bool,
+    control: str,
+    no_server: bool,
+    ntp: str,
+    user: str,
+    settings: Path,
+    as_json: bool,
 ) -> None:
     """Is everything right with this edge? Files, pairs, trust, publication, clock, server, and a call to itself.
 
     Changes nothing, and takes half a minute at most. Run it on the edge, as root or as whom Kamailio runs as. Each line says
     what was seen; where it is not good, the next line says what to do. "not looked at" is no judgement: what it takes to look
-    was not at hand. cfg/DOCTOR.md has all checks.
+    was not at hand. A Kamailio that does not answer is bad, but for --offline and --no-server. cfg/DOCTOR.md has all checks.
 
     Exit status 0 nothing is bad, 1 something is, 3 the server would not start with these settings.
 
@@ -63,7 +73,7 @@ def command(
       shakenctl doctor --offline --only pairs --only self-call
       shakenctl doctor --settings /etc/kamailio/stirshaken.toml --json
     """
-    site = Site(settings, offline=offline, fetch=fetch, control=control, ntp=ntp, user=user)
+    site = Site(settings, offline=offline, fetch=fetch, served=not no_server, control=control, ntp=ntp, user=user)
     findings = examine(site, areas, told=_progress)
     emit(_data(findings), as_json, lambda: _lines(findings))
     if site.mistakes or any(each.check == START and each.state is State.BAD for each in findings):

@@ -198,6 +198,11 @@ def _policy(site: Site) -> Iterator[Seen]:
             yield warning(
                 f"the policy asks {condition}, and {option} is not set", f"Set [signing] {option}, or ask no {condition}."
             )
+    if settings.do_not_originate_file is not None and "do_not_originate" not in policy.uses:
+        yield warning(
+            "do_not_originate_file is set, and no rule of the policy asks for it: the list does nothing",
+            "Put a rule with do_not_originate = true first, as in cfg/SIGNING.md.",
+        )
 
 
 def _numbers(site: Site) -> Iterator[Seen]:
@@ -278,7 +283,7 @@ CHECKS: Final = (
     Check(
         AREA,
         "signing policy",
-        "policy_file: what it says can be used, and the lists of numbers that it asks for are set.",
+        "policy_file: what it says can be used, and the lists of numbers that it asks for are set, and the other way round.",
         "Mend the policy file; shakenctl policy test tries it.",
         "decision 51",
         _policy,

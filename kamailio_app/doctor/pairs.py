@@ -7,17 +7,17 @@ from typing import Final
 
 from kamailio_app.credentials.credential import validate
 from kamailio_app.doctor.finding import Check, NotLookedAt, Seen, bad, count, failed, good, unseen, warning
+from kamailio_app.doctor.lists import LONGEST
 from kamailio_app.doctor.site import Site
 from kamailio_app.errors import UnsupportedCredential
 from kamailio_app.lifecycle.pairs import pending
 from kamailio_app.runtime.certificate_list import certificate_list
-from kamailio_app.runtime.certificates import DAY, MARKS, days_in_words, follower
+from kamailio_app.runtime.certificates import DAY, MARKS, days_in_words, ends_soon, follower
 from kamailio_app.runtime.choice import moment, provider
 from kamailio_app.sti_as import Signer
 
 AREA: Final = "pairs"
 _A_STEP: Final = 86400  # seconds: timers run once a day
-_OF_LIFETIME: Final = 3  # a certificate of seven days is renewed when a third of them is left
 _TIMELY: Final = ("certificate_expired", "certificate_not_yet_valid", "key_shared")  # findings of other checks
 
 
@@ -60,7 +60,7 @@ def _end(site: Site) -> Iterator[Seen]:
             yield warning(f"{ends}; {after} follows {days_in_words(gap / DAY)} later", "Get a certificate that begins earlier.")
         elif left <= MARKS[-1]:
             yield bad(f"{ends}; nothing follows")
-        elif left <= min(MARKS[0], (signer.not_after - signer.not_before) / DAY / _OF_LIFETIME):
+        elif ends_soon(signer, site.now):
             yield warning(f"{ends}; nothing follows")
         else:
             yield good(ends)
@@ -125,13 +125,10 @@ def _one_key_each(site: Site) -> Iterator[Seen]:
 
 def _profile(site: Site) -> Iterator[Seen]:
     """Only of a certificate whose path is known; that it is not is the finding of trust."""
-    if not len(site.anchors):
-        raise NotLookedAt(
-            "no trust anchors: the certificate's path is not known", "Set [verification] ca_file or [trust] trust_list_url."
-        )
+    anchors = site.anchors
     for name, signer in {**site.signing_now(), **site.to_come()}.items():
         try:
-            credential = validate(site.loaded.pairs[name].chain, site.anchors, max(site.now, signer.not_before))
+            credential = validate(site.loaded.pairs[name].chain, anchors, max(site.now, signer.not_before))
         except UnsupportedCredential:
             continue
         yield from (warning(f"{name}: {words}") for words in credential.findings)
@@ -195,5 +192,7 @@ CHECKS: Final = (
         "Ask the STI-CA for a certificate without it.",
         "ATIS-1000080 6.4.1",
         _profile,
+        "host",
+        LONGEST + 2,
     ),
 )

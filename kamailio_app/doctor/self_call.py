@@ -15,6 +15,7 @@ from kamailio_app import sti_as
 from kamailio_app.doctor import edge
 from kamailio_app.doctor.edge import Table
 from kamailio_app.doctor.finding import Check, Seen, bad, failed, good
+from kamailio_app.doctor.lists import LONGEST
 from kamailio_app.doctor.site import Site
 from kamailio_app.errors import FAILURES, StirError
 from kamailio_app.runtime.cache import Fetched
@@ -61,10 +62,14 @@ async def _fetched(site: Site) -> dict[str, bytes | StirError]:
 
 def _calls(site: Site, chains: dict[str, bytes]) -> Iterator[Seen]:
     signing, table = site.signing_now(), Table()
+    _ = site.anchors  # without any there is nothing to verify with, and that is the finding
+    fetched = site.trusted.trust_list is None and site.trust_list is not None
     for name, chain in chains.items():
         pem = chain.decode("latin-1")
         table.put(signing[name].x5u, Fetched(int(site.clock()) + _LASTS, pem=pem).to_text(), _LASTS)
     with edge.service(site, table) as service:
+        if fetched:
+            service.take_trust(site.lists_now.trust)
         for name in chains:
             yield _call(site, service, signing[name])
 
@@ -124,6 +129,8 @@ CHECKS: Final = (
         "See pairs and trust; cfg/VERIFICATION.md has what the token means.",
         "RFC 8224 6.1, 6.2",
         _signed_and_verified,
+        "host",
+        LONGEST + 4,
     ),
     Check(
         AREA,

@@ -11,7 +11,7 @@ from typing import Final
 
 from kamailio_app.doctor.configuration import text_of
 from kamailio_app.doctor.finding import Check, NotLookedAt, Seen, bad, count, good, unseen, warning
-from kamailio_app.doctor.site import ENABLE_CONTROL, Site
+from kamailio_app.doctor.site import ENABLE_CONTROL, START_OR_NAME, Site
 from kamailio_app.errors import FAILURES
 from kamailio_app.grammar import one_line, printable
 from kamailio_app.runtime.choice import moment
@@ -41,6 +41,10 @@ _SLACK: Final = 1  # second: both numbers are whole ones
 
 
 def _version(site: Site) -> Iterator[Seen]:
+    if site.silence is not None and not site.offline and not site.mistakes:
+        # Whoever has settings has, or is to have, a server that reads them
+        yield bad(f"no Kamailio answers: {one_line(site.silence.detail)}", START_OR_NAME)
+        return
     site.server  # noqa: B018 - says it if there is none
     numbers = tuple(int(number) for number in site.version.split("."))
     if not _FIRST <= numbers < _BEFORE:

@@ -14,7 +14,9 @@ from typing import Final
 from kamailio_app.credentials.credential import TrustAnchors
 from kamailio_app.credentials.crl import Revocations
 from kamailio_app.credentials.trust_list import TrustList
+from kamailio_app.doctor import lists
 from kamailio_app.doctor.finding import NotLookedAt
+from kamailio_app.doctor.lists import Lists
 from kamailio_app.errors import FAILURES, StirError
 from kamailio_app.grammar import one_line
 from kamailio_app.lifecycle import access
@@ -27,7 +29,7 @@ from kamailio_app.runtime.certificate_list import Question, Wanted, wanted
 from kamailio_app.runtime.choice import Choices
 from kamailio_app.runtime.keystore import Loaded, load_signers
 from kamailio_app.runtime.settings import Settings
-from kamailio_app.runtime.trusted import Trusted
+from kamailio_app.runtime.trusted import Trusted, with_listed
 from kamailio_app.sti_as import Signer
 
 DEFAULT_NTP: Final = "pool.ntp.org"
@@ -41,23 +43,30 @@ ENABLE_CONTROL: Final = (
     'Load Kamailio\'s ctl module: loadmodule "ctl.so", modparam("ctl", "binrpc", "unix:/run/kamailio/kamailio_ctl"); '
     "another socket is named by --control."
 )
+START_OR_NAME: Final = (
+    f"Is it running? systemctl status kamailio. If it is: {ENABLE_CONTROL[0].lower()}{ENABLE_CONTROL[1:]} "
+    "If none is to run on this host: --no-server."
+)
 
 
 @dataclass
 class Site:
     """`clock` gives seconds since 1970. `offline`: nothing outside of this host is asked. `fetch`: the self-call fetches what
-    it has published. `user`: whom Kamailio runs as; empty: as the running server says, else kamailio.
+    it has published. `served`: a Kamailio is to run here; if not, none is asked. `user`: whom Kamailio runs as; empty: as the
+    running server says, else kamailio.
     """
 
     path: Path
     offline: bool = False
     fetch: bool = False
+    served: bool = True
     control: str = DEFAULT_CONTROL
     ntp: str = DEFAULT_NTP
     user: str = ""
     clock: Callable[[], float] = time.time
     connect: Callable[[str, float], Kamailio] = Kamailio
     _asking: Lock = field(default_factory=Lock, repr=False)
+    _fetching: Lock = field(default_factory=Lock, repr=False)
 
     @cached_property
     def now(self) -> float:
@@ -136,20 +145,65 @@ class Site:
         """Its own roots, none where they cannot be read, which is a finding of its own; and the STI-PA's lists on disk."""
         return Trusted(self.settings)
 
+    @cached_property
+    def _lists(self) -> Lists:
+        return lists.fetched(self.settings, self.trusted.kept, self.clock)
+
+    @property
+    def lists_now(self) -> Lists:
+        """The STI-PA's lists as they are at this moment; fetched once, and all wait for that."""
+        with self._fetching:
+            return self._lists
+
+    def _in_place_of(self, kept: object, *sources: object) -> bool:
+        """Nothing is kept of what the settings ask for, and it may be fetched: no server has run here yet."""
+        return kept is None and any(sources) and not self.offline
+
     @property
     def trust_list(self) -> TrustList | None:
-        return self.trusted.trust_list
+        """What the server keeps on disk, or, where it has kept none yet, what it would get now. Waits for the network then."""
+        kept, rules = self.trusted.trust_list, self.settings.trust
+        if self._in_place_of(kept, rules.trust_list_url, rules.trust_list_file):
+            found = self.lists_now.trust_list
+            return found if isinstance(found, TrustList) else None
+        return kept
 
     @property
     def revocations(self) -> Revocations | None:
-        return self.trusted.revocations
+        """Likewise."""
+        kept, rules = self.trusted.revocations, self.settings.trust
+        if self._in_place_of(kept, rules.crl_url, rules.crl_file):
+            found = self.lists_now.revocations
+            return found if isinstance(found, Revocations) else None
+        return kept
 
     @property
     def anchors(self) -> TrustAnchors:
-        """All that are trusted."""
-        return self.trusted.anchors
+        """All that are trusted; where the server has kept no list yet, by the one that it would get now. Errors: NotLookedAt
+        if there are none.
+        """
+        found = with_listed(self.trusted.own, self.trust_list)
+        if len(found):
+            return found
+        rules = self.settings.trust
+        if not (rules.trust_list_url or rules.trust_list_file):
+            raise NotLookedAt("no trust anchors", "Set [verification] ca_file or [trust] trust_list_url.")
+        if self.offline:
+            raise NotLookedAt(
+                "no trust anchors: no server has kept the STI-PA's list here yet, and --offline fetches none",
+                "Start the server, which fetches and keeps it; or look without --offline.",
+            )
+        raise NotLookedAt(
+            "no trust anchors: no server has kept the STI-PA's list here yet, and it cannot be had now", "See trust: lists now."
+        )
 
     # --- Server -------------------------------------------------------------------------------------------------
+
+    @property
+    def silence(self) -> StirError | None:
+        """Why the Kamailio that is to run here does not answer; None if it does, or if none is to."""
+        answer = self._asked() if self.served else None
+        return answer if isinstance(answer, StirError) else None
 
     @cached_property
     def _answer(self) -> tuple[Kamailio, str] | StirError:
@@ -166,6 +220,8 @@ class Site:
     @property
     def server(self) -> Kamailio:
         """The running Kamailio. Errors: NotLookedAt if it does not answer."""
+        if not self.served:
+            raise NotLookedAt("no Kamailio is asked (--no-server)", "Leave --no-server out where one is to run.")
         answer = self._asked()
         if isinstance(answer, StirError):
             raise NotLookedAt(f"no Kamailio answers: {one_line(answer.detail or str(answer))}", ENABLE_CONTROL)

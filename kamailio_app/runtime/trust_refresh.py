@@ -179,7 +179,7 @@ class TrustRefresh:
                 self._save(name)
                 if changed:
                     self._log("info", f"{name} taken over: {self._what(name)}")
-                    self._send({"kind": "trust", "trust": list(self._trust())})
+                    self._send({"kind": "trust", "trust": list(self.trust())})
             pause *= 1 + _JITTER * (2 * random.random() - 1)  # noqa: S311 - spreads load, hides nothing
             state.next = self._clock() + pause
             self._show(name)
@@ -198,7 +198,8 @@ class TrustRefresh:
                 each.cancel()
         self._list_came.clear()
 
-    def _trust(self) -> Trust:
+    def trust(self) -> Trust:
+        """What it has, for the server and the disk."""
         return Trust(
             self.trust_list.to_text() if self.trust_list else "",
             self.revocations.to_text() if self.revocations else "",
@@ -207,7 +208,7 @@ class TrustRefresh:
 
     def _save(self, name: str) -> None:
         """If it is not on disk; tried again at every look, as the disk may have been full. Said once."""
-        trust = self._trust()
+        trust = self.trust()
         if trust == self._on_disk:
             return
         try:

@@ -61,13 +61,20 @@ def test_what_is_bad_is_followed_by_what_to_do(clinic: Clinic) -> None:
 
 def test_warning_and_what_was_not_looked_at_are_no_failure(clinic: Clinic) -> None:
     clinic.add("sp1234", pair(begins=NOW - 80 * 86400, ends=NOW + 7 * 86400))
-    clinic.server.gone = True
-    result = doctor(clinic)
+    result = doctor(clinic, "--no-server")
     assert result.exit_code == 0, result.output
     # What keeps all of them from looking is said once
-    assert result.stdout.count("no Kamailio answers") == 1
+    assert result.stdout.count("no Kamailio is asked") == 1
     assert "version, 11 more" in result.stdout
     assert result.stdout.splitlines()[-1].endswith(", 12 not looked at, 1 warning, 0 bad")
+
+
+def test_kamailio_that_is_down_is_bad_for_a_monitor(clinic: Clinic) -> None:
+    clinic.server.gone = True
+    result = doctor(clinic)
+    assert result.exit_code == 1
+    assert "no Kamailio answers" in result.stdout
+    assert doctor(clinic, "--offline").exit_code == 0
 
 
 @pytest.mark.parametrize(("section", "option"), [("x5u", "x5u_tls_ca_file"), ("trust", "sti_pa_ca_file")])

@@ -23,7 +23,7 @@ import pytest
 from kamailio_app.credentials.credential import TrustAnchors
 from kamailio_app.credentials.crl import read_crl
 from kamailio_app.credentials.trust_list import read_trust_list
-from kamailio_app.doctor import clock, self_call, trust
+from kamailio_app.doctor import clock, lists, self_call
 from kamailio_app.doctor.checks import AREAS
 from kamailio_app.doctor.examination import examine, worst
 from kamailio_app.doctor.finding import Finding, State
@@ -250,7 +250,7 @@ def opened(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clinic]
         clinic.add("sp1234", pair())
         clinic.web.answers[X5U.format(name="sp1234")] = Download(pair().chain_pem, "", date=formatdate(time.time()))
         clinic.lists()
-        for module in (clock, self_call, trust):
+        for module in (clock, self_call, lists):
             monkeypatch.setattr(module, "Fetcher", clinic.web.fetcher)
         monkeypatch.setattr(publication, "look", lambda url, *_, **__: clinic.seen.get(url) or Seen(url, True, ()))
         said = {"chronyc": lambda: clinic.tracking, "timedatectl": lambda: clinic.timedatectl}

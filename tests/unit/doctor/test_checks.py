@@ -18,6 +18,7 @@ from kamailio_app.lab.pki import Hierarchy, Issued, ServiceProvider
 from kamailio_app.lifecycle.publication import Finding, Seen
 from kamailio_app.runtime.fetcher import Download
 
+from ..runtime.number_lists import do_not_originate
 from .clinic import CRL_URL, DAY, LIST_URL, NOW, X5U, Clinic, hierarchy, not_good, pair
 
 Deviation = Callable[[Clinic], object]
@@ -75,6 +76,12 @@ def policy_that_is_none(clinic: Clinic) -> None:
 def policy_that_asks_for_a_list(clinic: Clinic) -> None:
     (clinic.directory / "policy.toml").write_text('[[rule]]\nname = "own"\ncustomer = "*"\ncaller_in = "own"\nattest = "A"\n')
     clinic.set("signing", policy_file="policy.toml")
+
+
+def list_that_no_rule_asks(clinic: Clinic) -> None:
+    (clinic.directory / "policy.toml").write_text('[[rule]]\nname = "all"\ncaller = "1*"\nattest = "A"\n')
+    do_not_originate(clinic.directory / "never.mdb", "18005550100")
+    clinic.set("signing", policy_file="policy.toml", do_not_originate_file="never.mdb")
 
 
 def inventory_that_is_none(clinic: Clinic) -> None:
@@ -182,6 +189,10 @@ def roots_that_are_none(clinic: Clinic) -> None:
 def tls_roots_that_are_none(clinic: Clinic) -> None:
     (clinic.directory / "tls.pem").write_text("garbage")
     clinic.set("x5u", x5u_tls_ca_file="tls.pem")
+
+
+def kamailio_that_is_down(clinic: Clinic) -> None:
+    clinic.server.gone = True
 
 
 def list_not_there_yet(clinic: Clinic) -> None:
@@ -343,6 +354,11 @@ def fetched_otherwise(clinic: Clinic) -> None:
 
 
 SELF_CALLS: Final = {"self-call: sign and verify": BAD, "self-call: as published": BAD}
+NEED_A_SERVER: Final = (
+    *(f"server: {check.name}" for check in CHECKS if check.area == "server" and check.name != "version"),
+    "transport: large requests",
+)
+NEED_ROOTS: Final = ("pairs: profile", "trust: our STI-CA", *SELF_CALLS)
 NOTHING_SIGNS: Final = {
     "pairs: end and overlap": UNSEEN,
     "pairs: profile": UNSEEN,
@@ -363,6 +379,7 @@ CASES: Final[dict[Deviation, dict[str, State]]] = {
     file_that_is_not_there: {"files: named files": BAD, "files: number lists": BAD},
     policy_that_is_none: {"files: start": BAD, "files: signing policy": BAD, **SELF_CALLS},
     policy_that_asks_for_a_list: {"files: signing policy": WARNING},
+    list_that_no_rule_asks: {"files: signing policy": WARNING},
     inventory_that_is_none: {"files: number lists": BAD},
     no_state_dir: {"files: state_dir": WARNING},
     state_dir_in_a_file: {"files: state_dir": BAD},
@@ -381,9 +398,10 @@ CASES: Final[dict[Deviation, dict[str, State]]] = {
     one_key_for_two: {"pairs: who signs now": BAD, "pairs: one key, one provider": BAD, **NOTHING_SIGNS},
     renewal_that_stopped: {"pairs: on their way": WARNING},
     out_of_profile: {"pairs: profile": WARNING},
-    no_roots: {"trust: roots": WARNING, "pairs: profile": UNSEEN, "trust: our STI-CA": UNSEEN, **SELF_CALLS},
+    no_roots: {"trust: roots": WARNING, **dict.fromkeys(NEED_ROOTS, UNSEEN)},
     roots_that_are_none: {"files: start": BAD, "trust: roots": BAD, **SELF_CALLS},
     tls_roots_that_are_none: {"files: start": BAD, **SELF_CALLS},
+    kamailio_that_is_down: {"server: version": BAD, **dict.fromkeys(NEED_A_SERVER, UNSEEN)},
     list_not_there_yet: {"trust: trust list in use": WARNING},
     list_that_has_ended: {"trust: trust list in use": BAD, "trust: lists now": BAD},
     list_that_ends: {"trust: trust list in use": WARNING, "trust: lists now": WARNING},
@@ -486,3 +504,54 @@ def test_crl_that_comes_before_the_list_that_says_who_signs_it_is_read_again(cli
     (clinic.directory / "state/trust_list").unlink()
     (clinic.directory / "state/crl").unlink()
     assert clinic.words("trust", "lists now").count("good: ") == 2
+
+
+# --- Where no server has run yet ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(clinic: Clinic) -> Clinic:
+    """Its only roots are those of the STI-PA's list, and no server has kept that yet."""
+    for name in ("trust_list", "crl"):
+        (clinic.directory / "state" / name).unlink()
+    clinic.set("verification", ca_file="")
+    return clinic
+
+
+def test_lists_that_were_just_fetched_are_those_that_are_looked_with(fresh: Clinic) -> None:
+    found = {f"{each.area}: {each.check}": each for each in fresh.findings()}
+    assert {name: each.state for name, each in found.items() if each.state is not State.GOOD} == {
+        "trust: roots": WARNING,
+        "trust: trust list in use": WARNING,
+        "trust: CRL in use": WARNING,
+    }
+    assert "in the STI-PA's list as it is now" in found["trust: our STI-CA"].seen
+    assert "shakenctl sti-pa ca-list" in found["trust: roots"].fix
+    # Nothing was kept of them
+    assert not any((fresh.directory / "state" / name).exists() for name in ("trust_list", "crl"))
+
+
+def test_certificate_on_the_crl_that_was_just_fetched_is_bad(fresh: Clinic) -> None:
+    fresh.lists(revoked=[pair().certificate])
+    for name in ("trust_list", "crl"):
+        (fresh.directory / "state" / name).unlink()
+    assert fresh.not_good("trust")["trust: not revoked"] is BAD
+    assert fresh.not_good("self-call") == SELF_CALLS
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "fix"),
+    [
+        ({"offline": True}, "--offline fetches none", "look without --offline"),
+        ({}, "it cannot be had now", "See trust: lists now"),
+    ],
+)
+def test_roots_that_are_not_at_hand_are_no_fault_of_the_settings(
+    fresh: Clinic, options: dict[str, bool], words: str, fix: str
+) -> None:
+    fresh.web.answers.clear()
+    for area, check in (("pairs", "profile"), ("trust", "our STI-CA"), ("self-call", "sign and verify")):
+        said = fresh.words(area, check, **options)
+        assert said.startswith("not looked at: no trust anchors")
+        assert words in said
+        assert fix in said

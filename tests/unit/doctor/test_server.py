@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kamailio_app.doctor.configuration import text_of
+from kamailio_app.doctor.examination import examine
 from kamailio_app.doctor.finding import NotLookedAt, State
 from kamailio_app.doctor.server import _epoch
 from kamailio_app.errors import failure
@@ -16,12 +17,33 @@ from kamailio_app.lifecycle.server import Kamailio
 from .clinic import Clinic
 
 
-def test_server_that_does_not_answer_is_no_judgement_and_says_how_it_would(clinic: Clinic) -> None:
+def test_server_that_does_not_answer_is_bad_once_and_says_how_it_would(clinic: Clinic) -> None:
     clinic.server.gone = True
-    found = clinic.findings("server", "transport")
-    assert {each.state for each in found} == {State.UNSEEN}
-    assert all('loadmodule "ctl.so"' in each.fix for each in found)
-    assert found[0].seen == "no Kamailio answers: unix:/nowhere: connection refused"
+    version, *others = clinic.findings("server", "transport")
+    assert (version.check, version.state) == ("version", State.BAD)
+    assert version.seen == "no Kamailio answers: unix:/nowhere: connection refused"
+    assert "systemctl status kamailio" in version.fix
+    assert "--no-server" in version.fix
+    assert {each.state for each in others} == {State.UNSEEN}
+    assert all('loadmodule "ctl.so"' in each.fix for each in (version, *others))
+
+
+@pytest.mark.parametrize("options", [{"offline": True}, {"served": False}])
+def test_server_that_nobody_misses_is_no_judgement(clinic: Clinic, options: dict[str, bool]) -> None:
+    clinic.server.gone = True
+    assert {each.state for each in clinic.findings("server", **options)} == {State.UNSEEN}
+
+
+def test_server_that_is_not_to_run_here_is_not_asked(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clinic.server, "rpc", None)
+    assert {each.seen for each in clinic.findings("server", served=False)} == {"no Kamailio is asked (--no-server)"}
+
+
+def test_server_without_settings_is_no_judgement(clinic: Clinic) -> None:
+    clinic.server.gone = True
+    site = clinic.site()
+    clinic.settings.unlink()
+    assert {each.state for each in examine(site, ["server"])} == {State.UNSEEN}
 
 
 def test_server_that_goes_away_meanwhile_is_no_judgement(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:

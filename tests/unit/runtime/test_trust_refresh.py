@@ -262,12 +262,12 @@ def test_roots_that_were_replaced_meanwhile_are_another_sti_pas(tmp_path: Path) 
     desk = Desk(tmp_path, trust_list_url=LIST_URL, crl_url=CRL_URL)
     desk.serve(LIST_URL, the_list(9, bring_signer=True))
     desk.serve(CRL_URL, hierarchy().crl([], number=9))
-    former = desk.look_once().refresh._trust()
+    former = desk.look_once().refresh.trust()
     assert former.under(desk.rules) == former
     (tmp_path / "pa.pem").write_bytes(pem(evil().policy_root.certificate))
     desk.serve(LIST_URL, evil().trust_list([hierarchy().root.certificate], 1, bring_signer=True))
     desk.serve(CRL_URL, evil().crl([], number=1))
-    now = desk.look_once().refresh._trust()
+    now = desk.look_once().refresh.trust()
     assert (former.under(desk.rules), now.under(desk.rules)) == (Trust(), now)
     assert desk.refresh.trust_list is not None
     assert desk.refresh.revocations is not None
