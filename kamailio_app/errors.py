@@ -109,6 +109,7 @@ class Failure:
 
 _CLOCK = "Compare the clocks: ours with `chronyc tracking`, theirs by the Date header."
 _PEER = "The signer has to mend it: send them the Identity header and this token."
+_NUMBER = "`{}` in [identities] says where {} is read, [numbers] how numbers are dialled here."
 _REPOSITORY = "Try `curl -v` on the x5u URL from this host; ask the signer if it is down for everybody."
 _ANCHORS = "The last good one stays in use. See `kamcmd htable.get stirshaken trust_list` and `crl`; ask the STI-PA."
 _FILE = "Mend the file in `certificate_dir` and reload; until then the former pair signs."
@@ -137,7 +138,8 @@ FAILURES: Final[dict[str, Failure]] = {
         BadIdentityInfo,
         "ATIS-1000074 5.3.1",
         "The x5u URL is one that we do not fetch.",
-        "See `x5u_ports` and `relax_*`.",
+        "The signer has to mend it: https, a public host name, port 443 or 8443, no query. In a laboratory: `x5u_ports` and "
+        "`relax_x5u_private_addresses` in [x5u].",
     ),
     "x5u_unreachable": Failure(BadIdentityInfo, "RFC 8224 6.2.2", "The repository cannot be reached.", _REPOSITORY),
     "x5u_timeout": Failure(BadIdentityInfo, "RFC 8224 6.2.2", "The repository did not answer in time.", _REPOSITORY),
@@ -223,13 +225,17 @@ FAILURES: Final[dict[str, Failure]] = {
     "claim_malformed": Failure(InvalidIdentityHeader, "RFC 8225 5", "A claim has the wrong type or form.", _PEER),
     "attest_invalid": Failure(InvalidIdentityHeader, "RFC 8588 4", "attest is not A, B or C.", _PEER),
     "orig_mismatch": Failure(
-        InvalidIdentityHeader, "RFC 8224 6.2 step 5", "The caller is not the one that was signed.", "See `orig_source`."
+        InvalidIdentityHeader,
+        "RFC 8224 6.2 step 5",
+        "The caller is not the one that was signed.",
+        "Did somebody on the way change the caller, or is the Identity of another call? `orig_source` in [identities] says "
+        "where the caller is read.",
     ),
     "dest_mismatch": Failure(
         InvalidIdentityHeader,
         "RFC 8224 6.2 step 5",
         "The called number is not among those that were signed.",
-        "Was the call diverted? See `dest_source`.",
+        "Was the call diverted? If To and Request-URI differ: `dest_source` in [identities] says which counts.",
     ),
     "tn_not_authorized": Failure(
         InvalidIdentityHeader, "RFC 8226 9", "The certificate does not cover the calling number.", _PEER, FAILED
@@ -238,7 +244,7 @@ FAILURES: Final[dict[str, Failure]] = {
         InvalidIdentityHeader,
         "RFC 8226 9",
         "Who was signed is a SIP URI; certificates speak for telephone numbers alone.",
-        "Signers sign the number; see `orig_source` and the `[numbers]` section.",
+        "Signers sign the number: `orig_source` in [identities] says where it is read, [numbers] how it is dialled.",
     ),
     "claim_not_permitted": Failure(
         InvalidIdentityHeader,
@@ -286,10 +292,10 @@ FAILURES: Final[dict[str, Failure]] = {
         NotSigned, "RFC 8946 4.1", "The request carries a shaken Identity already.", "It is passed on untouched."
     ),
     "orig_missing": Failure(
-        NotSigned, "RFC 8224 8.1", "No calling telephone number.", "See `orig_source` and the `[numbers]` section."
+        NotSigned, "RFC 8224 8.1", "No calling telephone number.", _NUMBER.format("orig_source", "the caller")
     ),
     "dest_missing": Failure(
-        NotSigned, "RFC 8224 8.1", "No called telephone number.", "See `dest_source` and the `[numbers]` section."
+        NotSigned, "RFC 8224 8.1", "No called telephone number.", _NUMBER.format("dest_source", "who is called")
     ),
     "attest_unknown": Failure(
         NotSigned,
@@ -515,6 +521,18 @@ FAILURES: Final[dict[str, Failure]] = {
         "RFC 8224 7.3",
         "There is no pair of that name that waits for its certificate.",
         "`shakenctl acme status` lists them; a name is made of letters, digits, _ . and -.",
+    ),
+    "certificate_waits": Failure(
+        ProviderRefused,
+        "RFC 8555 7.4",
+        "There is a certificate already that is not in use yet.",
+        "`shakenctl publish status` says how far it is; `shakenctl renew` takes it further.",
+    ),
+    "account_key_missing": Failure(
+        ProviderRefused,
+        "RFC 8555 7.3",
+        "There is no key of an ACME account yet.",
+        "`shakenctl acme register` makes it, and opens the account.",
     ),
     "state_busy": Failure(
         ProviderRefused,
