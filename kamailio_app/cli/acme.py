@@ -11,21 +11,29 @@ from typing import Any, Final
 
 import click
 
+from kamailio_app.cli.manual import Requested, steps
 from kamailio_app.cli.output import FINE, NO, emit, failures, json_option, settings_option, table
 from kamailio_app.credentials.certificate import parse_chain
-from kamailio_app.errors import FAILURES, StirError
+from kamailio_app.errors import StirError, failure
 from kamailio_app.grammar import one_line
 from kamailio_app.lifecycle import by_hand, keys, pairs, renewal
 from kamailio_app.lifecycle.acme_client import ORDER_SECONDS, REASONS, Account, AcmeClient, Grant, TokenFor
 from kamailio_app.lifecycle.pairs import Pending
 from kamailio_app.lifecycle.request import CrlPoint
+from kamailio_app.lifecycle.rotation import Rotation
 from kamailio_app.lifecycle.secret import secret
+from kamailio_app.lifecycle.server import Kamailio
 from kamailio_app.runtime import settings as settings_file
 from kamailio_app.runtime.choice import moment
 from kamailio_app.runtime.settings import Settings
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _WIDTH: Final = 12
+_REVOKED_BEFORE: Final = "alreadyRevoked"
+_SUPERSEDED: Final = "superseded"
+_NO_ACME: Final = (
+    "Set it to what the STI-CA gave you. Has it no ACME? Then `shakenctl acme request`; `shakenctl publish status` shows pairs."
+)
 _HEAD: Final = ("NAME", "STATE", "BEGUN", "NOT AFTER", "NEXT TRY", "X5U OF THE STI-CA")
 
 
@@ -75,6 +83,7 @@ def register(agree: bool, settings: Path, as_json: bool) -> None:
 @click.option(
     "--name", metavar="NAME", help="Name of the pair. Default: the one that waits, else a new one like sp1234-20261129."
 )
+@click.option("--another", is_flag=True, help="Order one more, though a certificate waits to be put in use.")
 @click.option(
     "--token-file", type=_FILE, help="File with an SPC token, as `sti-pa token` writes it. Default: the STI-PA is asked."
 )
@@ -88,6 +97,7 @@ def register(agree: bool, settings: Path, as_json: bool) -> None:
 def order(
     *,
     name: str | None,
+    another: bool,
     token_file: Path | None,
     crl_url: str | None,
     crl_issuer: str,
@@ -101,7 +111,7 @@ def order(
 
     The key is made first and never lost: an order that was interrupted goes on where it stopped when the command is run
     again. The chain is checked before it is kept: our key, our provider code, valid now, a path to a trusted root. Nothing
-    is signed with it yet.
+    is signed with it yet. While a certificate waits to be put in use, no other is ordered unless --another or --name says so.
 
     \b
     Examples:
@@ -114,7 +124,7 @@ def order(
     with failures():
         known = settings_file.load(settings)
         with pairs.alone(known.provider.state_dir):
-            name = name or _waiting(known) or renewal.fresh_name(known, time.time())
+            name = name or _next_name(known, another)
             crl = CrlPoint(crl_url, crl_issuer) if crl_url else None
             token_for = _token_in(token_file, crl) if token_file else None
             obtained = renewal.order(known, name, token_for=token_for, seconds=seconds, say=_say)
@@ -129,8 +139,9 @@ def order(
 def status(settings: Path, as_json: bool) -> None:
     """The account, and what became of orders.
 
-    The account is shown as the STI-CA has it now. Orders nothing. Exit status 1 if the STI-CA has no valid account of ours,
-    or a pair is in trouble.
+    The account is shown as the STI-CA has it now. Orders nothing. NEXT TRY is when `renew` goes on with an order. A pair is
+    superseded if a younger certificate came meanwhile: nobody will order for it, and `acme forget` takes it away. Exit status
+    1 if the STI-CA has no valid account of ours, or a pair is in trouble.
 
     \b
     Example:
@@ -138,14 +149,17 @@ def status(settings: Path, as_json: bool) -> None:
     """
     with failures():
         known = settings_file.load(settings)
-        rows = [_pair_as_data(known, pair) for pair in pairs.pending(known.provider.state_dir)]
+        if not known.provider.sti_ca.directory:
+            raise failure("option_invalid", "[sti_ca] acme_directory is empty", _NO_ACME)
+        next_ = renewal.plan(known, time.time())
+        rows = [_pair_as_data(known, pair, next_.name) for pair in pairs.pending(known.provider.state_dir)]
         account: dict[str, Any]
         try:
             with _client(known) as client:
                 account = _account_as_data(known, client.account(create=False))
         except StirError as error:
-            account = {"url": None, "status": None, "trouble": one_line(str(error)), "advice": FAILURES[error.token].advice}
-    fine = account["status"] == "valid" and not any(row["trouble"] for row in rows)
+            account = {"url": None, "status": None, "trouble": one_line(str(error)), "advice": error.advice}
+    fine = account["status"] == "valid" and not any(row["trouble"] for row in rows if row["state"] != _SUPERSEDED)
     emit({"account": account, "pairs": rows, "fine": fine}, as_json, lambda: _status_as_text(account, rows))
     sys.exit(FINE if fine else NO)
 
@@ -195,17 +209,51 @@ def revoke(*, name: str, reason: str, yes: bool, settings: Path, as_json: bool) 
     with failures():
         known = settings_file.load(settings)
         certificate = renewal.certificate(known, name)
-        with _client(known) as client:
-            client.revoke(certificate, REASONS[reason])
+        state_dir = known.provider.state_dir
+        with pairs.alone(state_dir), _client(known) as client:
+            pairs.place(state_dir, name)  # what is revoked has to be remembered
+            try:
+                client.revoke(certificate, REASONS[reason])
+            except StirError as error:
+                if _REVOKED_BEFORE in error.detail:
+                    pairs.mark_revoked(state_dir, name, certificate)
+                raise
+            pairs.mark_revoked(state_dir, name, certificate)
     data = {"name": name, "serial": f"{certificate.serial_number:x}", "reason": reason}
     emit(
         data,
         as_json,
         lambda: [
-            f"{name}: revoked, serial number {data['serial']}",
-            "Next: shakenctl renew --now, and look for it in the CRL: shakenctl inspect",
+            f"{name}: revoked, serial number {data['serial']}. It is never published nor put in use again.",
+            "Next: shakenctl renew --now, which gets another certificate and signs with it",
+            "Then look for the serial number in the CRL: shakenctl sti-pa crl --out FILE && shakenctl inspect FILE",
         ],
     )
+
+
+@command.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask whether that is meant.")
+@settings_option
+@json_option
+def forget(*, name: str, yes: bool, settings: Path, as_json: bool) -> None:
+    """Take away a pair that will not be used: key, request and certificate.
+
+    For pairs that were never installed: orders that failed, certificates that were superseded or revoked. What of it was
+    published is withdrawn. One in certificate_dir goes with `shakenctl publish retire`. `shakenctl acme status` lists pairs.
+
+    \b
+    Example:
+      shakenctl acme forget sp1234-20261129 --yes
+    """
+    if not yes:
+        click.confirm(f"Delete {one_line(name)} and its private key?", abort=True, err=True)
+    with failures():
+        known = settings_file.load(settings)
+        with pairs.alone(known.provider.state_dir):
+            gone = Rotation(known, time.time(), Kamailio()).forget(name)
+    data = {"name": name, "removed": [str(path) for path in gone]}
+    emit(data, as_json, lambda: [f"{name} is gone:", *(f"  {one_line(path)}" for path in data["removed"])])
 
 
 @command.command("request")
@@ -220,7 +268,8 @@ def request_(*, name: str | None, crl_url: str | None, crl_issuer: str, settings
     """Without ACME: make a key and a request.
 
     The pair waits in provider_state_dir/pairs until `acme install` brings its certificate; `renew` leaves it alone until
-    then. NAME is by default like sp1234-20261129.
+    then. NAME is by default like sp1234-20261129. What comes next is said, step by step. For a key that is elsewhere, and
+    for delegates: `shakenctl csr new`.
 
     \b
     Example:
@@ -232,16 +281,11 @@ def request_(*, name: str | None, crl_url: str | None, crl_issuer: str, settings
             now = time.time()
             name = name or renewal.fresh_name(known, now)
             pair = by_hand.request(known.provider, name, now, CrlPoint(crl_url, crl_issuer) if crl_url else None)
-    data = {"name": name, "key": str(pair.key_file), "request": str(pair.request_file)}
-    emit(
-        data,
-        as_json,
-        lambda: [
-            *(_line(*item) for item in data.items()),
-            "Next: send the request to the STI-CA as it wants it; never the key.",
-            f"Then, with what comes back: shakenctl acme install {name} CHAIN_FILE",
-        ],
-    )
+            key = keys.read_key(pair.key_file)
+    mark = keys.fingerprint(key.public_key(), known.provider.sti_pa.fingerprint)
+    data = {"name": name, "key": str(pair.key_file), "request": str(pair.request_file), "fingerprint": mark}
+    made = Requested(pair.name, pair.key_file, pair.request_file, mark)
+    emit(data, as_json, lambda: [*(_line(*item) for item in data.items()), *steps(made)])
 
 
 @command.command()
@@ -283,11 +327,17 @@ def _client(known: Settings) -> AcmeClient:
     return AcmeClient(known.provider.sti_ca, known.provider, say=_say)
 
 
-def _waiting(known: Settings) -> str:
-    """The pair whose order was begun; empty if there is none."""
-    next_ = renewal.plan(known, time.time())
-    begun = {pair.name for pair in pairs.pending(known.provider.state_dir)}
-    return next_.name if next_.name in begun else ""
+def _next_name(known: Settings, another: bool) -> str:
+    """The pair whose order was begun, else a new one. Errors: `certificate_waits` if one is not in use yet."""
+    now = time.time()
+    next_ = renewal.plan(known, now)
+    if next_.name in {pair.name for pair in pairs.pending(known.provider.state_dir)}:
+        return next_.name
+    waiting = renewal.current(known, now)
+    if waiting is not None and waiting.state and not waiting.revoked and not another:
+        words = "`shakenctl renew` publishes it and signs with it. One more is ordered with `--another`, or another `--name`."
+        raise failure("certificate_waits", f"{waiting.name} is {waiting.state}, until {moment(waiting.not_after)}", words)
+    return renewal.fresh_name(known, now)
 
 
 def _token_in(path: Path, crl: CrlPoint | None) -> TokenFor:
@@ -315,18 +365,21 @@ def _account_as_data(known: Settings, account: Account) -> dict[str, Any]:
     }
 
 
-def _pair_as_data(known: Settings, pair: Pending) -> dict[str, Any]:
+def _pair_as_data(known: Settings, pair: Pending, next_: str) -> dict[str, Any]:
+    """`next_`: the pair that renew tries next."""
     record = pairs.recall(known.provider.state_dir, pair.name)
     ends: str | None = None
     with suppress(StirError, OSError):
         ends = moment(parse_chain(pair.chain_file.read_bytes())[0].not_valid_after_utc.timestamp())
-    state = "by hand" if record.by_hand and pair.state == "requested" else pair.state
+    state: str = pair.state
+    if pair.state == "requested" and pair.name != next_:
+        state = "by hand" if record.by_hand else _SUPERSEDED
     return {
         "name": pair.name,
-        "state": state,
+        "state": "revoked" if pair.revoked else state,
         "begun": moment(record.asked) if record.asked else None,
         "not_after": ends,
-        "next_try": moment(record.not_before) if record.not_before and pair.state == "requested" else None,
+        "next_try": moment(record.not_before) if record.not_before and pair.name == next_ else None,
         "x5u": record.x5u or None,
         "trouble": record.trouble or None,
     }
@@ -378,6 +431,11 @@ def _status_as_text(account: dict[str, Any], rows: list[dict[str, Any]]) -> Iter
         members = ("name", "state", "begun", "not_after", "next_try", "x5u")
         yield from table(_HEAD, ([row[member] for member in members] for row in rows))
     yield from (f"! {row['name']}: {one_line(row['trouble'])}" for row in rows if row["trouble"])
+    yield from (
+        f"{row['name']} will never be used; `shakenctl acme forget {row['name']}` takes it away"
+        for row in rows
+        if row["state"] == _SUPERSEDED
+    )
 
 
 def _line(name: str, value: object) -> str:

@@ -1,4 +1,4 @@
-"""`shakenctl csr`: certificate requests for those who order their certificates without ACME."""
+"""`shakenctl csr`: certificate requests of keys of one's own, and for delegates."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 
 from kamailio_app.cli.key import passphrase, passphrase_option
 from kamailio_app.cli.known import settings_if_any
+from kamailio_app.cli.manual import Requested, steps
 from kamailio_app.cli.output import emit, failures, json_option, settings_option
 from kamailio_app.credentials.tnauthlist import TelephoneNumberRange, TNAuthList
 from kamailio_app.errors import failure
@@ -21,7 +22,7 @@ from kamailio_app.lifecycle import by_hand, pairs
 from kamailio_app.lifecycle.by_hand import Make
 from kamailio_app.lifecycle.files import write_new
 from kamailio_app.lifecycle.inspection_content import authority_in_words
-from kamailio_app.lifecycle.keys import new_key, read_key
+from kamailio_app.lifecycle.keys import fingerprint, new_key, read_key
 from kamailio_app.lifecycle.request import CrlPoint, Request, certificate_request, request_pem, subject_in_words
 from kamailio_app.runtime.settings import Settings
 
@@ -51,17 +52,21 @@ class _Range(click.ParamType[TelephoneNumberRange]):
 
 @click.group()
 def command() -> None:
-    """Certificate requests, for STI-CAs without ACME.
+    """Certificate requests of keys of your own, and for delegates.
 
-    With ACME, `shakenctl acme order` makes them by itself. Without: `shakenctl csr new`, which says what comes next.
+    Without ACME, `shakenctl acme request` makes key and request; with ACME, `shakenctl acme order` does all of it.
     """
 
 
 @command.command()
 @click.option(
-    "--key", "key_file", type=click.Path(path_type=Path), metavar="FILE", help="A private key. Without it: a new pair."
+    "--key",
+    "key_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A private key. Without it: a delegate's new pair.",
 )
-@click.option("--name", metavar="NAME", help="The new pair's. Without it: sp, the code and the day, like sp1234-20261129.")
+@click.option("--name", metavar="NAME", help="Of a delegate's new pair, without --key.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="With --key: where. Without it: beside the key.")
 @click.option("--spc", "spcs", multiple=True, metavar="CODE", help="Service provider code. Without it: spc in the settings.")
 @click.option("--tn", "numbers", multiple=True, metavar="NUMBER", help="For a delegate: a telephone number, digits alone.")
@@ -102,16 +107,17 @@ def new(
     settings: Path,
     as_json: bool,
 ) -> None:
-    """Make a certificate request, of a new key or of yours.
+    """Make a certificate request of a key of yours; or a delegate's key and request.
 
-    It is PKCS#10 and asks for the TNAuthList that a SHAKEN certificate has. Give it to your STI-CA with an SPC token, and take
-    the certificate that comes back with `shakenctl acme install`. Without --key, key and request are a new pair in
-    provider_state_dir, where `shakenctl publish` finds it. --spc, --tn and --range may be given several times.
+    For a new key and your own code it is `shakenctl acme request`, and with ACME `shakenctl acme order`. This is for a key
+    that is somewhere of your choice (--key), and for delegates, who ask for numbers: without --key, key and request are then
+    a new pair in provider_state_dir, where `shakenctl publish` finds it. The request is PKCS#10 and asks for the TNAuthList
+    that a SHAKEN certificate has. --spc, --tn and --range may be given several times.
 
     \b
     Examples:
-      shakenctl csr new
       shakenctl csr new --key sp1234.key --spc 1234 --organization "Example Telephone Company" --country US
+      shakenctl csr new --name delegate --range 12155550000+100
     """
     if crl_issuer and not crl_url:
         raise click.UsageError("--crl-issuer goes with --crl-url.")
@@ -119,6 +125,10 @@ def new(
         raise click.UsageError("--out and --passphrase-file go with --key.")
     if key_file is not None and name:
         raise click.UsageError("--name is for a new pair, without --key.")
+    if key_file is None and not (numbers or ranges):
+        raise click.UsageError("Name a --key of yours. For a new key and your own code: `shakenctl acme request`.")
+    if key_file is None and not name:
+        raise click.UsageError("A delegate's new pair has a --name.")
     with failures():
         known = settings_if_any(settings)
         if known is not None and known.provider.spc and not (spcs or numbers or ranges):
@@ -138,11 +148,14 @@ def new(
             )
             write_new(made.file, request_pem(made.request))
         else:
-            made = _new_pair(known, name, spcs, make)
+            made = _new_pair(known, str(name), spcs, make)
+        form = known.provider.sti_pa.fingerprint if known is not None else "jwk"
+        mark = fingerprint(read_key(made.key_file, passphrase(passphrase_file)).public_key(), form)
     data = {
         "pair": made.pair or None,
         "file": str(made.file),
         "key": str(made.key_file),
+        "fingerprint": mark,
         "subject": subject_in_words(made.request),
         "tnauthlist": authority_in_words(TNAuthList(spcs, ranges, numbers)),
         "crl": {"url": crl_url, "issuer": crl_issuer} if crl_url else None,
@@ -154,17 +167,14 @@ def _either(given: str | None, known: str) -> str:
     return known if given is None else given
 
 
-def _new_pair(known: Settings | None, name: str | None, spcs: Sequence[str], make: Make) -> _Made:
+def _new_pair(known: Settings | None, name: str, spcs: Sequence[str], make: Make) -> _Made:
     """Errors: those of `by_hand.begin` and `make`."""
     if known is None:
         raise click.UsageError("Name the --key; or settings, whose provider_state_dir a new pair is put into.")
-    if name is None and not spcs:
-        raise click.UsageError("A delegate's pair has a --name.")
     make(new_key())  # what cannot be asked for leaves no pair behind
     state_dir = known.provider.state_dir
     with pairs.alone(state_dir):
         taken, now = {pair.name for pair in pairs.pending(state_dir)}, time.time()
-        name = name or pairs.new_name(spcs[0], now, taken)
         if name in taken:
             raise failure("key_exists", f"{name}.key in {state_dir}")
         pair, request = by_hand.begin(state_dir, name, make, spcs[0] if spcs else "", now)
@@ -172,22 +182,7 @@ def _new_pair(known: Settings | None, name: str | None, spcs: Sequence[str], mak
 
 
 def _told(data: dict[str, Any], made: _Made) -> Iterator[str]:
-    file, key, chain = (one_line(str(each)) for each in (made.file, made.key_file, made.key_file.with_suffix(".pem")))
-    yield f"{file}: a request for {', '.join(data['tnauthlist'])}"
+    delegate = not data["tnauthlist"][0].startswith("SPC ")
+    yield f"{one_line(str(made.file))}: a request for {', '.join(data['tnauthlist'])}"
     yield f"subject  {one_line(data['subject'])}"
-    yield "Next:"
-    yield "  1  shakenctl sti-pa token --out spc.token"
-    yield "       an SPC token, which the STI-CA asks for"
-    yield f"  2  give {file} and the token to your STI-CA"
-    if made.pair:
-        yield "       and paste the chain that it gives you, its own certificate first, into chain.pem"
-        yield f"  3  shakenctl acme install {made.pair} chain.pem"
-        yield "       whether it fits, and what is wrong with it"
-        yield "  4  shakenctl publish advance"
-        yield "       publishes it, and signs with it when strangers can fetch it"
-    else:
-        yield f"       and paste the chain that it gives you, its own certificate first, into {chain}"
-        yield f"  3  shakenctl inspect {key} {chain}"
-        yield "       whether they belong together, and what is wrong with them"
-        yield "  4  put the chain where public_cert_url says, then key and chain into certificate_dir, and reload"
-    yield "Does your STI-CA speak ACME? Then `shakenctl acme order` does all of this."
+    yield from steps(Requested(made.pair, made.key_file, made.file, data["fingerprint"], delegate))

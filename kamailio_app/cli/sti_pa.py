@@ -37,9 +37,11 @@ def command() -> None:
     file that sti_pa_password_file names, or in the environment variable STIRSHAKEN_STI_PA_PASSWORD; it is never an option.
 
     \b
-    From the account to a token:
+    From the account to a certificate:
       shakenctl sti-pa login
-      shakenctl sti-pa token --out spc.token
+      shakenctl acme register
+      shakenctl acme order
+    `acme order` asks for its SPC token by itself; `sti-pa token` is for those who take it elsewhere.
     """
 
 
@@ -69,7 +71,7 @@ def login(settings: Path, as_json: bool) -> None:
             else:
                 refused = None
     words = (answer.message or answer.status or "no words") if refused is None else refused.detail
-    data = {"url": rules.url, "user": rules.user, "accepted": refused is None, "answer": words}
+    data = {"url": rules.url, "user": rules.user, "accepted": refused is None, "answer": words, "next": _after_login(known)}
     emit(data, as_json, lambda: _login_as_text(data, refused))
     sys.exit(FINE if refused is None else NO)
 
@@ -180,13 +182,22 @@ def _checked(fingerprint: str | None) -> str | None:
     raise click.BadParameter("SHA256, a space, and 32 octets as pairs of hexadecimal capitals with colons between")
 
 
+def _after_login(known: Settings) -> str:
+    """A token is for a key, and there may be none yet."""
+    if not known.provider.sti_ca.directory:
+        return "shakenctl acme request, if your STI-CA has no ACME; else set acme_directory"
+    if not known.provider.sti_ca.account_key_file.exists():
+        return "shakenctl acme register"
+    return "shakenctl acme order, which gets an SPC token by itself"
+
+
 def _fingerprint(known: Settings, key_file: Path | None, passphrase_file: Path | None) -> str:
     """Of the ACME account's key, in the form that the settings name. Errors: those of `read_key`, `secret_*`."""
     path = key_file or known.provider.sti_ca.account_key_file
     passphrase = secret(passphrase_file, "", "the key's passphrase").encode() if passphrase_file else None
     if key_file is None and not path.exists():
-        made = "`shakenctl acme register` makes it; or name another with --key, or a --fingerprint"
-        raise failure("file_unreadable", f"there is no ACME account key {path} yet: {made}")
+        others = "Another key: --key FILE; one that is on another host, or an STI-CA without ACME: --fingerprint TEXT."
+        raise failure("account_key_missing", str(path), f"{FAILURES['account_key_missing'].advice} {others}")
     return keys.fingerprint(keys.read_key(path, passphrase).public_key(), known.provider.sti_pa.fingerprint)
 
 
@@ -245,7 +256,7 @@ def _crl_as_data(kept: KeptCrl, out: Path) -> dict[str, Any]:
 
 def _login_as_text(data: dict[str, Any], refused: StirError | None) -> Iterator[str]:
     yield f"{data['url']} {'accepts' if refused is None else 'refuses'} {data['user']}: {data['answer']}"
-    yield FAILURES[refused.token].advice if refused else "Next: shakenctl sti-pa token --out FILE"
+    yield refused.advice if refused else f"Next: {data['next']}"
 
 
 def _token_as_text(issued: IssuedToken, out: Path) -> Iterator[str]:

@@ -47,7 +47,7 @@ from kamailio_app.lifecycle.acme_transport import (
     translated,
     words,
 )
-from kamailio_app.lifecycle.issued import check_issued, described
+from kamailio_app.lifecycle.issued import check_issued, described, looked_at
 from kamailio_app.lifecycle.keys import fingerprint, new_key, read_key, write_key
 from kamailio_app.lifecycle.pairs import Pending, Record
 from kamailio_app.lifecycle.request import CrlPoint, certificate_request, read_request, requested_authority
@@ -65,6 +65,7 @@ _PAUSES: Final = (0.5, 1.0, 2.0, 3.0, 5.0)
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_\-]+", re.ASCII)
 _URL: Final = re.compile(r"https://[!-~]{1,2000}", re.ASCII)
 _NEW: Final = ".new"
+_WHICH_KEY: Final = "Nothing is lost: `shakenctl acme register` finds out which of the two keys the STI-CA has."
 _FIRST_RETRY, _LAST_RETRY = 300, 6 * 3600
 # After these the STI-CA would give the same again: another order is made
 _HOPELESS: Final = frozenset({"issued_mismatch", "issued_unfit", "acme_order_invalid", "acme_challenge_refused"})
@@ -169,8 +170,8 @@ class AcmeClient:
         Its key is made where there is none, and the account's URL is remembered beside it; not `fresh`: that is believed.
         `agree`: to the STI-CA's terms of service, if it has any.
 
-        Errors: `acme_account_unknown` (and not `create`), `acme_terms`, `acme_account_refused`, those of `keys.read_key`,
-        `secret.secret` and `acme_transport.translated`.
+        Errors: `account_key_missing` and `acme_account_unknown` (and not `create`), `acme_terms`, `acme_account_refused`, those
+        of `keys.read_key`, `secret.secret` and `acme_transport.translated`.
         """
         with translated():
             key = self._account_key(create)
@@ -209,7 +210,7 @@ class AcmeClient:
     def _account_key(self, create: bool) -> EllipticCurvePrivateKey:
         if not self._file.exists():
             if not create:
-                raise failure("acme_account_unknown", f"{self._file} is not there")
+                raise failure("account_key_missing", str(self._file))
             with _files():
                 make_directory(self._file.parent, 0o700)
             self._say(f"account key: {self._file}")
@@ -481,7 +482,8 @@ class AcmeClient:
             except StirError as error:
                 first = first or error
                 if not others:
-                    raise first from None
+                    kept = pairs.keep_refused(self._provider.state_dir, run.pair.name, response.content)
+                    raise looked_at(first, kept) from None
             chain = self.acme.fetch(others.pop(0), pem=True).content
 
     def _explained(self, error: StirError) -> StirError:
@@ -490,7 +492,7 @@ class AcmeClient:
         if error.token != "acme_challenge_refused" or known == have:
             return error
         words_ = f'{error.detail}; clients of {self._rules.profile} use spc_token_fingerprint = "{known}", here it is "{have}"'
-        return failure(error.token, words_)
+        return failure(error.token, words_, error.advice)
 
     def _note(self, name: str, error: StirError) -> None:
         """Remember how it ended, and leave the STI-CA alone for a while: the timer comes again."""
@@ -537,7 +539,13 @@ class AcmeClient:
             inner = signed(new, {"alg": "ES256", "jwk": transport.jwk, "url": url}, payload)
             self._say("key change")
             self._use(old, account.url)
-            self.acme.send(url, Members(**inner))
+        try:
+            with translated():
+                self.acme.send(url, Members(**inner))
+        except StirError as error:
+            # The answer may be what was lost
+            raise failure(error.token, error.detail, _WHICH_KEY if error.token != "acme_refused" else error.advice) from error
+        with translated():
             with _files():
                 os.replace(file, self._file)
             return self.account(create=False)
@@ -575,7 +583,8 @@ class _Acme(ClientV2):
         try:
             return str(self.directory[name])
         except KeyError:
-            raise failure("acme_refused", f"the STI-CA's directory has no {name}") from None
+            advice = "It does not offer that by ACME: ask the STI-CA how it is done there."
+            raise failure("acme_refused", f"the STI-CA's directory has no {name}", advice) from None
 
     def location(self, response: requests.Response) -> str:
         """Errors: `acme_malformed`."""

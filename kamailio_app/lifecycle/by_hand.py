@@ -14,7 +14,7 @@ from kamailio_app.credentials.credential import TrustAnchors
 from kamailio_app.credentials.tnauthlist import TNAuthList
 from kamailio_app.errors import StirError, failure
 from kamailio_app.lifecycle import pairs
-from kamailio_app.lifecycle.issued import check_issued
+from kamailio_app.lifecycle.issued import check_issued, looked_at
 from kamailio_app.lifecycle.keys import read_key, write_key
 from kamailio_app.lifecycle.pairs import Pending
 from kamailio_app.lifecycle.request import (
@@ -98,7 +98,10 @@ def install(
         if ours is not None and held.public_key() != ours.public_key():
             raise failure("key_exists", pair.key_file.name)
         ours = held
-    checked = check_issued(chain, ours.public_key(), _authority(provider, name), anchors, now)
+    try:
+        checked = check_issued(chain, ours.public_key(), _authority(provider, name), anchors, now)
+    except StirError as error:
+        raise looked_at(error, chain_file) from error
     _add(provider.state_dir, name, ours)
     return pairs.keep_chain(provider.state_dir, name, checked.chain_pem), checked.findings
 

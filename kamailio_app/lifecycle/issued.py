@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -15,6 +17,14 @@ from kamailio_app.grammar import one_line
 
 NO_ANCHORS: Final = "not checked against trust anchors: the settings have neither ca_file nor a trust list that is at hand"
 _END: Final = b"-----END CERTIFICATE-----"
+_CLOCKS: Final = "Compare the clocks: ours with `chronyc tracking`; if it is right, show the STI-CA this line."
+_SHOW: Final = "Show the STI-CA this line."
+# By the token of what a verifier would say
+_ADVICE: Final = {
+    "credential_expired": _CLOCKS,
+    "credential_not_yet_valid": _CLOCKS,
+    "credential_untrusted": "Is the STI-CA's root in `ca_file` or on the STI-PA's list, and the whole chain there?",
+}
 
 
 class Checked(NamedTuple):
@@ -38,7 +48,9 @@ def check_issued(
         if certified.public_numbers() != key.public_numbers():
             raise failure("issued_mismatch", "the certificate is for another key")
         if authority is not None and tuple(map(set, granted)) != tuple(map(set, authority)):
-            raise failure("issued_mismatch", f"the certificate is for {described(granted)}, not for {described(authority)}")
+            more = all(set(ours) <= set(theirs) for ours, theirs in zip(authority, granted, strict=True))
+            asked = f"{described(authority)}{' alone' if more else ''}"
+            raise failure("issued_mismatch", f"the certificate is for {described(granted)}, not for {asked}")
         check_validity(chain[0], now)
         if not len(anchors):
             pem = b"".join(each.public_bytes(Encoding.PEM) for each in chain)
@@ -49,6 +61,15 @@ def check_issued(
         if error.token.startswith("issued_"):
             raise
         raise failure("issued_unfit", one_line(str(error), 500)) from error
+
+
+def looked_at(error: StirError, file: Path) -> StirError:
+    """The failure, with where that is what came, and what to do about it."""
+    if not error.token.startswith("issued_"):
+        return error
+    look = f"What came is in {file}, and is not used: `shakenctl inspect {shlex.quote(str(file))}`."
+    advice = next((words for token, words in _ADVICE.items() if error.detail.startswith(token)), _SHOW)
+    return failure(error.token, error.detail, f"{advice} {look}")
 
 
 def _as_it_is(octets: bytes, pem: bytes) -> bytes:

@@ -30,6 +30,8 @@ from kamailio_app.runtime.disk import hand_over, make_directory, read_state, wri
 
 State = Literal["requested", "issued", "published", "installed"]
 
+REFUSED: Final = ".refused.pem"
+
 _DIRECTORY: Final = "pairs"
 _LOCK: Final = "lock"
 # It stands in the x5u URL, and no pair is called ".."
@@ -71,7 +73,7 @@ class Record:
 
 def is_name(text: str) -> bool:
     """Whether a pair can be called so."""
-    return _NAME.fullmatch(text) is not None
+    return _NAME.fullmatch(text) is not None and not f"{text}.pem".endswith(REFUSED)
 
 
 def new_name(spc: str, now: float, taken: Container[str]) -> str:
@@ -152,15 +154,32 @@ def revoked(state_dir: Path) -> frozenset[str]:
     return frozenset(found for name in _names(state_dir, ".json") if (found := recall(state_dir, name).revoked))
 
 
-def forget(state_dir: Path, name: str) -> None:
-    """Take a pair away, its key included. Errors: `pair_unknown`, `file_unwritable`."""
+def forget(state_dir: Path, name: str) -> list[Path]:
+    """Take a pair away, its key included: the files that are gone. Errors: `pair_unknown`, `file_unwritable`."""
     pair = find(state_dir, name)
+    # The key first, without which there is no pair
+    ends = (".csr", ".pem", REFUSED, ".json")
+    paths = [path for path in (pair.key_file, *(pair.key_file.with_suffix(end) for end in ends)) if path.exists()]
     try:
-        # The key first, without which there is no pair
-        for path in (pair.key_file, pair.request_file, pair.chain_file, pair.key_file.with_suffix(".json")):
+        for path in paths:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise failure("file_unwritable", f"{error.filename}: {error.strerror}") from error
+    return paths
+
+
+def keep_refused(state_dir: Path, name: str, octets: bytes) -> Path:
+    """What came instead of a certificate, for whoever wants to look; in the place of a former one.
+
+    Errors: those of `place`, `file_unwritable`.
+    """
+    path = place(state_dir, name).key_file.with_suffix(REFUSED)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise failure("file_unwritable", f"{path}: {error.strerror}") from error
+    write_new(path, octets)
+    return path
 
 
 def recall(state_dir: Path, name: str) -> Record:

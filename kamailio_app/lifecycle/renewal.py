@@ -50,13 +50,14 @@ class Step(NamedTuple):
 
 class Current(NamedTuple):
     """The provider's certificate that ends last, whether it signs yet or not; one that is revoked if there are no others.
-    Times in seconds since 1970.
+    `state`: of a pair that waits, empty for one in certificate_dir. Times in seconds since 1970.
     """
 
     name: str
     not_before: float
     not_after: float
     revoked: bool = False
+    state: str = ""
 
 
 class Plan(NamedTuple):
@@ -94,7 +95,7 @@ def current(settings: Settings, now: float) -> Current | None:
                 if spc in (of_certificate(certificate) or TNAuthList()).spcs:
                     began, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
                     if began.timestamp() >= youngest:  # else it will never sign
-                        found.append(Current(pair.name, began.timestamp(), ends.timestamp(), pair.revoked))
+                        found.append(Current(pair.name, began.timestamp(), ends.timestamp(), pair.revoked, pair.state))
     return max(found, key=lambda each: (not each.revoked, each.not_after, each.name), default=None)
 
 
@@ -109,6 +110,8 @@ def plan(settings: Settings, now: float) -> Plan:
         if pair.state == "requested"
         and not (record := pairs.recall(provider.state_dir, pair.name)).by_hand
         and record.spc in ("", provider.spc)
+        # An order that was given up, and a younger certificate came
+        and not (held and 0 < record.asked < held.not_before)
     ]
     if begun:
         pair, record = max(begun, key=lambda each: (each[1].asked, each[0].name))

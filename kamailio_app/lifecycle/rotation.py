@@ -502,6 +502,28 @@ class Rotation:
         except StirError:
             return False
 
+    def forget(self, name: str) -> list[Path]:
+        """Take away a pair that is not in certificate_dir, its key included; what of it was published is withdrawn, if nothing
+        was ever signed with it. The files that are gone.
+
+        Errors: `pair_unknown`, `rotation_refused` (it is in certificate_dir), `file_unreadable`, `file_unwritable`.
+        """
+        pair = pairs.find(self._state_dir, name)
+        place = self._place_name(pair)
+        if (self._directory / f"{place}.key").exists() and self._is_installed(pair):
+            raise failure("rotation_refused", f"{name} is in {self._directory}", f"`shakenctl publish retire {name}`")
+        gone = []
+        published = self._rules.directory / f"{place}.pem" if self._rules.directory else None
+        never = not self.memory.of(place).installed and pair.state != "installed"
+        chain = b"" if pair.state == "requested" else installation.read(pair.chain_file)
+        if never and chain and published is not None and installation.holds(published, chain):
+            installation.remove(published)
+            gone.append(published)
+        if never:
+            self.memory.forget(place)
+            self.memory.save()
+        return [*pairs.forget(self._state_dir, name), *gone]
+
     # --- How things stand ---------------------------------------------------------------------------------------------
 
     def standings(self) -> list[Standing]:

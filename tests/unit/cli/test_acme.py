@@ -6,7 +6,7 @@ import configparser
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,7 @@ def test_terms_are_agreed_to(office: Office) -> None:
 def test_status_without_account_and_with_one(office: Office) -> None:
     result = office.run("acme", "status")
     assert result.exit_code == 1
-    assert result.output.splitlines()[0].startswith("! acme_account_unknown")
+    assert result.output.splitlines()[0].startswith("! account_key_missing")
     assert office.world.sti_ca.asked == []
     office.run("acme", "order", "--name", "sp1")
     result = office.run("acme", "status")
@@ -180,11 +180,135 @@ def test_revoked_certificate_stands_in_the_crl(office: Office) -> None:
     assert office.run("acme", "revoke", "sp1", stdin="n\n").exit_code == 1
     data = office.data("acme", "revoke", "sp1", "--reason", "key-compromise", "--yes")
     assert data == {"exit": 0, "name": "sp1", "serial": f"{serial:x}", "reason": "key-compromise"}
+    assert office.data("acme", "status")["pairs"][0]["state"] == "revoked"
+    for command in ("stage", "switch"):
+        said = office.data("publish", command, "sp1")
+        assert (said["exit"], said["steps"][0]["state"], "is revoked" in said["steps"][0]["words"]) == (1, "failed", True)
+    assert office.data("renew")["exit"] == 1
+    assert office.data("publish", "status")["pairs"][0]["stage"] == "revoked"
+    assert list((office.world.directory / "certificates").iterdir()) == []
     crl = office.world.directory / "crl"
     office.run("sti-pa", "crl", "--out", str(crl))
     assert f"{serial:x}" in office.run("inspect", str(crl)).output.lower().replace(":", "")
     assert "alreadyRevoked" in fails(office.run("acme", "revoke", "sp1", "--yes"), "acme_refused")
     fails(office.run("acme", "revoke", "../sp1", "--yes"), "pair_unknown")
+
+
+def test_revocation_that_somebody_else_had_done_is_remembered_too(office: Office) -> None:
+    office.run("acme", "order", "--name", "sp1")
+    assert office.run("acme", "revoke", "sp1", "--yes").exit_code == 0
+    (office.state / "pairs" / "sp1.json").unlink()
+    assert office.data("acme", "status")["pairs"][0]["state"] == "issued"
+    fails(office.run("acme", "revoke", "sp1", "--yes"), "acme_refused")
+    assert office.data("acme", "status")["pairs"][0]["state"] == "revoked"
+
+
+def test_pair_that_signs_and_was_put_there_by_hand_is_remembered_as_revoked(office: Office) -> None:
+    office.run("acme", "order", "--name", "sp1")
+    for end in ("key", "pem"):
+        (office.state / "pairs" / f"sp1.{end}").rename(office.world.directory / "certificates" / f"sp1.{end}")
+    assert office.run("acme", "revoke", "sp1", "--yes").exit_code == 0
+    (row,) = office.data("publish", "status")["pairs"]
+    assert (row["stage"], "renew --now" in row["trouble"]) == ("revoked", True)
+
+
+# --- Pairs that nobody wants any more -----------------------------------------------------------------------------------
+
+
+def test_second_order_is_asked_for(office: Office) -> None:
+    first = office.data("acme", "order")["name"]
+    result = office.run("acme", "order")
+    said = fails(result, "certificate_waits")
+    assert f"{first} is issued" in said
+    assert "--another" in result.stderr.splitlines()[1]
+    assert len(office.world.sti_ca.orders) == 1
+    assert office.run("acme", "order", "--another").exit_code == 0
+    assert office.run("acme", "order", "--name", "third").exit_code == 0
+    office.run("renew")
+    assert len(office.world.sti_ca.orders) == 3
+
+
+def test_given_up_order_is_superseded_and_forgotten(office: Office) -> None:
+    office.world.sti_ca.misbehave("order-invalid")
+    fails(office.run("acme", "order", "--name", "old"), "acme_order_invalid")
+    record = pairs.recall(office.state, "old")
+    pairs.remember(office.state, "old", replace(record, asked=record.asked - 86400))
+    (row,) = office.data("acme", "status")["pairs"]
+    assert (row["state"], row["next_try"] is None) == ("requested", False)
+    office.world.sti_ca.behave()
+    office.run("acme", "order", "--name", "new")
+    status = office.run("acme", "status")
+    assert status.exit_code == 0, status.output
+    assert "shakenctl acme forget old" in status.output
+    rows = {row["name"]: row for row in office.data("acme", "status")["pairs"]}
+    assert (rows["old"]["state"], rows["old"]["next_try"]) == ("superseded", None)
+    # Nor does the timer order for it
+    office.run("renew", "--now")
+    assert {pair.name: pair.state for pair in pairs.pending(office.state)}["old"] == "requested"
+    assert office.run("acme", "forget", "old", stdin="n\n").exit_code == 1
+    assert (office.state / "pairs" / "old.key").exists()
+    gone = office.data("acme", "forget", "old", "--yes")["removed"]
+    assert {Path(path).suffix for path in gone} >= {".key", ".json"}
+    assert not list((office.state / "pairs").glob("old*"))
+
+
+def test_forgotten_pair_is_no_longer_published_and_one_in_use_is_not_forgotten(office: Office) -> None:
+    office.run("acme", "order", "--name", "sp1")
+    office.run("publish", "stage", "sp1")
+    assert (office.world.published / "sp1.pem").exists()
+    assert office.run("acme", "forget", "sp1", "--yes").exit_code == 0
+    assert not (office.world.published / "sp1.pem").exists()
+    assert not list((office.state / "pairs").glob("sp1*"))
+    office.run("acme", "order", "--name", "sp2")
+    office.run("renew")
+    result = office.run("acme", "forget", "sp2", "--yes")
+    fails(result, "rotation_refused")
+    assert "shakenctl publish retire sp2" in result.stderr
+    assert (office.state / "pairs" / "sp2.key").exists()
+    fails(office.run("acme", "forget", "nobody", "--yes"), "pair_unknown")
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("wrong-spc", "9999, not for 1234"),
+        ("more-spcs", "not for 1234 alone"),
+        ("wrong-key", "another key"),
+        ("expired-certificate", "chronyc"),
+        ("future-certificate", "chronyc"),
+        ("unknown-ca", "ca_file"),
+        ("not-pem", "Show the STI-CA"),
+    ],
+)
+def test_what_came_instead_of_a_certificate_is_kept_and_named(office: Office, fault: str, words: str) -> None:
+    office.world.sti_ca.misbehave(fault)
+    result = office.run("acme", "order", "--name", "sp1")
+    assert result.exit_code == 3
+    assert words in result.stderr
+    kept = office.state / "pairs" / "sp1.refused.pem"
+    assert f"shakenctl inspect {kept}" in result.stderr
+    assert kept.exists()
+    if fault != "not-pem":
+        assert office.run("inspect", str(kept)).exit_code in (0, 1)
+    assert [pair.name for pair in pairs.pending(office.state)] == ["sp1"]
+
+
+def test_key_change_without_an_answer_says_how_to_go_on(office: Office) -> None:
+    office.run("acme", "register")
+    office.world.sti_ca.misbehave("key-change-lost")
+    result = office.run("acme", "rollover", "--yes")
+    assert result.exit_code == 3
+    assert "shakenctl acme register" in result.stderr.splitlines()[1]
+    assert office.run("acme", "register").exit_code == 0
+
+
+def test_status_without_acme_cannot_be_had(office: Office) -> None:
+    settings = office.world.settings_file
+    directory = f'acme_directory = "{office.world.sti_ca.url}"'
+    settings.write_text(settings.read_text().replace(directory, 'acme_directory = ""'))
+    result = office.run("acme", "status")
+    fails(result, "option_invalid")
+    assert "acme request" in result.stderr
 
 
 # --- By hand ----------------------------------------------------------------------------------------------------------
@@ -202,7 +326,14 @@ def certified(office: Office, request_file: Path, spc: str = "1234") -> Path:
 def test_request_and_install(office: Office) -> None:
     made = office.run("acme", "request", "sp1")
     assert made.exit_code == 0, made.output
-    assert made.output.splitlines()[-1].endswith("shakenctl acme install sp1 CHAIN_FILE")
+    key = read_key(office.state / "pairs" / "sp1.key")
+    for step in (
+        f'shakenctl sti-pa token --out spc.token --fingerprint "{fingerprint(key.public_key(), "jwk")}"',
+        "your STI-CA says which",
+        "shakenctl acme install sp1 chain.pem",
+        "shakenctl publish advance",
+    ):
+        assert step in made.output
     fails(office.run("acme", "request", "sp1"), "file_exists")
     request = office.state / "pairs" / "sp1.csr"
     assert office.data("acme", "status")["pairs"][0]["state"] == "by hand"
@@ -260,9 +391,9 @@ def test_renew_now_orders_and_failure_is_its_exit_status(office: Office) -> None
     failed = office.data("renew", "--now")
     assert (failed["exit"], failed["fine"], failed["steps"][0]["state"]) == (1, False, "failed")
     office.world.sti_ca.behave()
-    text = office.run("renew", "--now")
-    assert text.exit_code == 0, text.output
-    assert "follows sp1" in text.output
+    renewed = office.data("renew", "--now")
+    assert renewed["steps"][0]["state"] == "done"
+    assert renewed["steps"][0]["words"].startswith("follows sp1")
 
 
 def test_two_at_once_are_one_too_many(office: Office) -> None:
@@ -278,7 +409,7 @@ def test_two_at_once_are_one_too_many(office: Office) -> None:
     "words",
     [
         ("acme",),
-        *(("acme", name) for name in ("register", "order", "status", "rollover", "revoke", "request", "install")),
+        *(("acme", name) for name in ("register", "order", "status", "rollover", "revoke", "forget", "request", "install")),
         ("renew",),
     ],
 )

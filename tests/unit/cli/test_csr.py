@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -67,7 +66,20 @@ def test_request_is_written_where_it_is_asked_for(desk: Path) -> None:
 def test_what_comes_next_is_said(desk: Path) -> None:
     said = run(desk).output
     assert said.startswith(f"{desk / 'a.csr'}: a request for SPC 1234\n")
-    for step in ("shakenctl sti-pa token", f"shakenctl inspect {desk / 'a.key'} {desk / 'a.pem'}", "shakenctl acme order"):
+    for step in (
+        "shakenctl sti-pa token",
+        "your STI-CA says which",
+        f"shakenctl acme install a chain.pem --key {desk / 'a.key'}",
+    ):
+        assert step in said
+    mark = json.loads(run(desk, "--out", str(desk / "b.csr"), "--json").output)["fingerprint"]
+    assert f'--fingerprint "{mark}"' in said
+
+
+def test_delegate_needs_no_spc_token(desk: Path) -> None:
+    said = run(desk, "--tn", "12155550121").output
+    assert "token" not in said
+    for step in ("RFC 9060", f"shakenctl inspect {desk / 'a.key'} {desk / 'a.pem'}"):
         assert step in said
 
 
@@ -126,18 +138,22 @@ def new_pair(desk: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["csr", "new", "--settings", str(desk / "stirshaken.toml"), *arguments])
 
 
-def test_without_a_key_it_is_a_new_pair_that_waits_for_its_certificate(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kamailio_app.cli.csr.time", SimpleNamespace(time=lambda: float(NOW)))
-    result = new_pair(desk)
+def test_new_pair_for_ones_own_code_is_another_commands(desk: Path) -> None:
+    for arguments in ((), ("--spc", "5678")):
+        result = new_pair(desk, *arguments)
+        assert (result.exit_code, "shakenctl acme request" in result.stderr) == (2, True)
+    assert "--name" in new_pair(desk, "--tn", "12155551212").stderr
+
+
+def test_delegate_without_a_key_has_a_new_pair_that_waits_for_its_certificate(desk: Path) -> None:
+    result = new_pair(desk, "--name", "delegate", "--tn", "12155551212")
     assert result.exit_code == 0, result.output
     (pair,) = pairs.pending(desk / "state")
-    assert (pair.name, pair.state) == ("sp1234-20231114", "requested")
+    assert (pair.name, pair.state) == ("delegate", "requested")
     request = read_request(pair.request_file.read_bytes())
     assert request.public_key() == read_key(pair.key_file).public_key()
-    assert requested_authority(request) == TNAuthList(("1234",))
-    assert "shakenctl acme install sp1234-20231114 chain.pem" in result.output
-    # Another one is another pair
-    assert json.loads(new_pair(desk, "--json").output)["pair"] == "sp1234-20231114-2"
+    assert requested_authority(request) == TNAuthList((), (), ("12155551212",))
+    assert "shakenctl acme install delegate chain.pem" in result.output
 
 
 def test_pair_has_the_name_that_is_given_once(desk: Path) -> None:
@@ -149,11 +165,9 @@ def test_pair_has_the_name_that_is_given_once(desk: Path) -> None:
     assert (desk / "state" / "pairs" / "delegate.key").read_bytes() == former
 
 
-@pytest.mark.parametrize(
-    ("arguments", "spc"), [((), "1234"), (("--spc", "5678"), "5678"), (("--name", "delegate", "--tn", "12155551212"), "")]
-)
+@pytest.mark.parametrize(("arguments", "spc"), [((), ""), (("--spc", "5678"), "5678")])
 def test_timer_leaves_a_new_pair_to_the_person_who_made_it(desk: Path, arguments: tuple[str, ...], spc: str) -> None:
-    result = new_pair(desk, *arguments, "--json")
+    result = new_pair(desk, "--name", "delegate", "--tn", "12155551212", *arguments, "--json")
     name, settings = json.loads(result.output)["pair"], desk / "stirshaken.toml"
     record = pairs.recall(desk / "state", name)
     assert (record.by_hand, record.spc) == (True, spc)
@@ -163,9 +177,9 @@ def test_timer_leaves_a_new_pair_to_the_person_who_made_it(desk: Path, arguments
 
 
 def test_what_cannot_be_asked_for_leaves_no_pair(desk: Path) -> None:
-    assert new_pair(desk, "--country", "USA").exit_code == 3
+    assert new_pair(desk, "--name", "delegate", "--tn", "12155551212", "--country", "USA").exit_code == 3
     assert pairs.pending(desk / "state") == []
-    assert new_pair(desk, "--name", "../evil").exit_code == 3
+    assert new_pair(desk, "--name", "../evil", "--tn", "12155551212").exit_code == 3
     assert not (desk / "evil.key").exists()
 
 

@@ -45,6 +45,7 @@ class Office:
     spc: str = "1234"
     sti_pa: dict[str, str] = field(default_factory=dict)
     roots: str = "pa.pem"
+    acme: bool = True
 
     def __post_init__(self) -> None:
         (self.directory / "pa.pem").write_bytes(hierarchy().policy_root.pem)
@@ -74,6 +75,7 @@ class Office:
             'provider_state_dir = "state"',
             "[sti_pa]",
             *(f"{name} = {json.dumps(value)}" for name, value in options.items()),
+            *(["[sti_ca]", 'acme_directory = "https://ca.lab.example.net/directory"'] if self.acme else []),
         ]
         settings = self.directory / "stirshaken.toml"
         settings.write_text("\n".join(lines))
@@ -110,19 +112,35 @@ def refused(result: Result, token: str, code: int = 3) -> str:
 # --- login ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("acme", "key", "words"),
+    [
+        (True, False, "shakenctl acme register"),
+        (True, True, "shakenctl acme order, which gets an SPC token by itself"),
+        (False, False, "shakenctl acme request, if your STI-CA has no ACME; else set acme_directory"),
+    ],
+)
+def test_next_step_after_login_is_one_that_can_be_gone(office: Office, *, acme: bool, key: bool, words: str) -> None:
+    office.acme = acme
+    if not key:
+        (office.directory / "state/acme-account.key").unlink()
+    assert office.run("login").stdout.splitlines()[1] == f"Next: {words}"
+
+
 def test_login_says_the_answer_and_the_next_step(office: Office) -> None:
     result = office.run("login")
     assert (result.exit_code, result.stdout.splitlines()) == (
         0,
         [
             f"{office.server.url} accepts {USER}: Logged in successfully",
-            "Next: shakenctl sti-pa token --out FILE",
+            "Next: shakenctl acme order, which gets an SPC token by itself",
         ],
     )
     assert data(office.run("login", "--json")) == {
         "url": office.server.url,
         "user": USER,
         "accepted": True,
+        "next": "shakenctl acme order, which gets an SPC token by itself",
         "answer": "Logged in successfully",
     }
 
@@ -231,7 +249,9 @@ def test_command_line_that_is_none_is_refused(office: Office, options: tuple[str
 
 def test_account_key_has_to_be_there(office: Office) -> None:
     (office.directory / "state/acme-account.key").unlink()
-    assert "`shakenctl acme register` makes it" in refused(office.run("token", "--out", office.path("t")), "file_unreadable")
+    said, advice = office.run("token", "--out", office.path("t")).stderr.splitlines()
+    assert said.startswith("account_key_missing: ")
+    assert "`shakenctl acme register` makes it" in advice
     refused(office.run("token", "--out", office.path("t"), "--key", office.path("absent")), "key_unreadable")
     assert office.server.asked == []
 

@@ -162,7 +162,7 @@ def test_state_file_of_another_key_or_ca_is_not_believed(acme_office: Office) ->
 
 
 def test_no_account_is_made_where_only_one_is_looked_for(acme_office: Office) -> None:
-    with acme_office.client() as client, refused("acme_account_unknown"):
+    with acme_office.client() as client, refused("account_key_missing"):
         client.account(create=False)
     assert not acme_office.ca_rules.account_key_file.exists()
     acme_office.ca_rules.account_key_file.parent.mkdir()
