@@ -1,4 +1,4 @@
-"""`make documents`: writes what the documents take from the code: cfg/stirshaken.toml, and tables between two marks."""
+"""`make documents`: writes what the documents take from the code: cfg/stirshaken.toml, cfg/examples, tables between marks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 from kamailio_app.doctor import checks
 from kamailio_app.lifecycle import checklist_table
 from kamailio_app.runtime import failures, options
+from tests import examples
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SAMPLE: Final = ROOT / "cfg/stirshaken.toml"
@@ -32,5 +33,6 @@ def with_table(text: str, name: str, table: str) -> str:
 
 if __name__ == "__main__":
     SAMPLE.write_text(options.sample(), "utf-8")
+    examples.write(examples.EXAMPLES)
     for document, (name, make) in TABLES.items():
         document.write_text(with_table(document.read_text("utf-8"), name, make()), "utf-8")

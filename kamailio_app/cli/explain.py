@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn
@@ -29,7 +30,7 @@ from kamailio_app.explain.judge import Edge
 from kamailio_app.explain.log import FINE as FINE_OUTCOMES
 from kamailio_app.explain.log import LONGEST_LINE, Log, read_log
 from kamailio_app.explain.message import MAX_OCTETS, Message, read_message
-from kamailio_app.explain.recognise import HEAD, Kind, identity_values, recognise
+from kamailio_app.explain.recognise import HEAD, Kind, identity_values, recognise, unrecognised
 from kamailio_app.explain.report import Clock
 from kamailio_app.explain.sources import Sources
 from kamailio_app.policy.treatment import TreatmentRules
@@ -100,7 +101,7 @@ class _Task:
 @click.option("--certificate", type=_FILE, metavar="FILE", help="The signer's chain in PEM, whatever its URL.")
 @click.option(
     "--chain-dir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
     metavar="DIR",
     help="Chains in PEM, named like the end of their URL.",
 )
@@ -146,7 +147,7 @@ def command(
     journalctl -u kamailio | shakenctl explain -
     shakenctl explain x5u_timeout
 
-    Exit status: 0 valid; 1 not valid (or any call of a capture, any line of a log); 3 it cannot be read.
+    Exit status: 0 valid; 1 not valid or not decided (or any call of a capture, any line of a log); 3 it cannot be read.
     """
     if file is None and identity is None and not sys.stdin.isatty():
         file = _STDIN
@@ -161,7 +162,8 @@ def command(
         if found is not Kind.IDENTITY and (caller or called or date):
             raise click.UsageError("--from, --to and --date are for an Identity header without its request.")
         if found is Kind.LOG:
-            _log(chain([head], iter(lambda: stream.read(HEAD), b"")), call_id, as_json)
+            nothing = unrecognised(head, "" if file in (None, _STDIN) else str(file)) if kind is None else None
+            _log(chain([head], iter(lambda: stream.read(HEAD), b"")), call_id, as_json, nothing)
             return
         known, remarks = _settings(settings, chosen=ctx.get_parameter_source("settings") is not ParameterSource.DEFAULT)
         if trunk and trunk not in known.trunks:
@@ -204,7 +206,9 @@ def _readable(path: Path) -> IO[bytes]:
     try:
         return path.open("rb")
     except OSError as error:
-        raise failure("input_unreadable", f"{path}: {error.strerror}") from error
+        near = get_close_matches(str(path), FAILURES, 1)
+        token = f"If a token is meant: shakenctl explain {near[0]}" if near else ""
+        raise failure("input_unreadable", f"{path}: {error.strerror}", token) from error
 
 
 @contextmanager
@@ -336,10 +340,11 @@ def _table(rows: list[dict[str, Any]], counted: list[dict[str, Any]]) -> Iterato
 # --- The log ----------------------------------------------------------------------------------------------------------
 
 
-def _log(pieces: Iterable[bytes], call_id: str, as_json: bool) -> None:
+def _log(pieces: Iterable[bytes], call_id: str, as_json: bool, nothing: StirError | None) -> None:
+    """`nothing`: what is said if no line of it is one of ours, and nobody has said that it is a log."""
     log = read_log(_text_lines(pieces), call_id)
     if not log.read:
-        raise failure("input_unrecognised", f"none of {log.lines} lines is one of our log")
+        raise nothing or failure("input_unrecognised", f"none of {log.lines} lines is one of our log")
     data = {
         "lines": log.lines,
         "of_ours": log.read,

@@ -13,7 +13,7 @@ from kamailio_app.credentials.tnauthlist import TNAuthList
 from kamailio_app.errors import StirError, failure
 from kamailio_app.explain.evidence import Evidence, attempt
 from kamailio_app.explain.header_checks import HEADER_CHECKS, moment
-from kamailio_app.explain.judge import NOT_AT_HAND, Judged
+from kamailio_app.explain.judge import NO_ROOTS, NOT_AT_HAND, Judged
 from kamailio_app.explain.steps import Check, Seen, State, failed, passed, skipped, unreached
 from kamailio_app.passport import es256
 from kamailio_app.passport.claims import read_iat
@@ -81,6 +81,8 @@ def _chain(e: Evidence) -> Seen:
     whole = judged.whole
     if whole is None:
         return unreached()
+    if not len(e.edge.anchors):
+        return skipped(NO_ROOTS, failure(NOT_AT_HAND, NO_ROOTS))
     when = "" if judged.validity is None else f" (as of {moment(judged.moment)}, when it was valid)"
     anchors = f"{len(e.edge.anchors)} trust anchors"
     if isinstance(whole, Credential):

@@ -16,6 +16,7 @@ from kamailio_app.errors import FAILURES, StirError
 from kamailio_app.explain.credential_checks import CHECKS
 from kamailio_app.explain.evidence import Evidence, x5u_of
 from kamailio_app.explain.judge import NOT_AT_HAND, Edge
+from kamailio_app.explain.notes import notes
 from kamailio_app.explain.steps import Step, walk
 from kamailio_app.identity import split_values
 from kamailio_app.passport.claims import read_dest, read_orig
@@ -86,9 +87,16 @@ class Explanation(NamedTuple):
     @property
     def further(self) -> tuple[str, ...]:
         """What is wrong besides: each token once."""
+        if not self.verified:
+            return ()
         told = [step.token for header in self.headers for step in header.steps if step.token]
         told += [error.token for error in (self.verification.rcd_error, self.verification.rph_error) if error]
         return tuple(dict.fromkeys([token for token in told if token not in (self.token, NOT_AT_HAND)]))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not as the standards have it, and is no failure here: each once."""
+        return tuple(dict.fromkeys([note for header in self.headers for note in notes(header.claims or {})]))
 
 
 def explain(

@@ -21,6 +21,7 @@ from kamailio_app.runtime.settings import Settings
 _REMEMBERED: Final = 256
 _TOO_MANY: Final = f"too many URLs: an edge fetches {MAX_FETCHES} certificates for a call, this would be one more"
 NOT_AT_HAND: Final = "credential_not_at_hand"
+NO_ROOTS: Final = "no roots here to check the certificate with: give --ca FILE, or settings that name them"
 
 
 class Found(NamedTuple):
@@ -113,7 +114,9 @@ def _outcome(octets: bytes, edge: Edge, now: float) -> Credential | StirError:
         credential = validate(octets, edge.anchors, now, strict=settings.strict_profile, revoked=_revoked(edge))
         check_revocation(credential, edge.revocations, now, hard=settings.trust.hard)
     except StirError as error:
-        return error
+        # What the signer's certificate is worth, nobody can say here; an edge without roots believes nobody
+        alone = error.token == "credential_untrusted" and not len(edge.anchors)
+        return failure(NOT_AT_HAND, NO_ROOTS) if alone else error
     return credential
 
 

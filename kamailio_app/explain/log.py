@@ -35,6 +35,11 @@ class Line(NamedTuple):
     text: str
 
     @property
+    def unknown(self) -> str:
+        """The token that the line names, and that is none of ours: of another version, or made up."""
+        return "" if self.token else self.words.get("token", "")
+
+    @property
     def outcome(self) -> str:
         """The token; or else what the line says came of it, if that is one of ours."""
         result = self.words.get("result", "")

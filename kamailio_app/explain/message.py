@@ -24,6 +24,9 @@ _MAX_DIVERSIONS: Final = 20
 START_LINE: Final = re.compile(
     r"^(?:([A-Z]{2,20}) (\S{1,4096}) SIP/2\.0|SIP/2\.0 ([1-6][0-9]{2})(?: ([^\r\n]*?))?)(\.?)\r?$", re.ASCII | re.MULTILINE
 )
+_INDENTED: Final = re.compile(
+    r"^([ \t]{1,200})(?:[A-Z]{2,20} \S{1,4096} SIP/2\.0|SIP/2\.0 [1-6][0-9]{2}(?: [^\r\n]*?)?)\.?\r?$", re.ASCII | re.MULTILINE
+)
 _NAME: Final = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]{1,64})[ \t]*:[ \t]*", re.ASCII)
 # RFC 3261 20, RFC 8224 13
 _COMPACT: Final = {"y": "identity", "f": "from", "t": "to", "i": "call-id", "v": "via", "m": "contact", "l": "content-length"}
@@ -84,12 +87,20 @@ def read_message(octets: bytes) -> Message:
     """The first SIP message in the text; one in its body is none. Errors: `input_unrecognised`."""
     if len(octets) > MAX_OCTETS:
         raise failure("input_unrecognised", f"more than {MAX_OCTETS} octets are no SIP message")
-    text = octets.decode("utf-8", "replace")
+    text = outdented(octets.decode("utf-8", "replace"))
     first = START_LINE.search(text)
     if first is None:
         raise failure("input_unrecognised", "no request line, like INVITE sip:+12155550131@example.net SIP/2.0")
     method, uri, code, phrase, dot = first.groups("")
     return Message(method, uri, int(code or 0), phrase, _fields(text[first.end() :], dots=bool(dot)))
+
+
+def outdented(text: str) -> str:
+    """A message that somebody has indented, as a mail or a wiki page does, moved back to the left."""
+    if START_LINE.search(text):
+        return text
+    first = _INDENTED.search(text)
+    return re.sub(rf"^{first[1]}", "", text, flags=re.MULTILINE) if first else text
 
 
 def _fields(text: str, *, dots: bool) -> tuple[tuple[str, str], ...]:

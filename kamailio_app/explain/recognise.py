@@ -6,14 +6,17 @@ import re
 from enum import StrEnum
 from typing import Final
 
+from kamailio_app.errors import StirError, failure
 from kamailio_app.explain.capture import is_capture
-from kamailio_app.explain.message import START_LINE
+from kamailio_app.explain.message import START_LINE, outdented
 
 HEAD: Final = 1 << 16  # octets that are looked at
 _PART: Final = r"[A-Za-z0-9_\-\s]"
 _IDENTITY: Final = re.compile(rf"(?:identity|y)[ \t]*:|{_PART}*+\.{_PART}*+\.{_PART}++(?:;|\Z)", re.IGNORECASE)
 _NAME: Final = re.compile(r"(?:identity|y)[ \t]*:[ \t]*", re.IGNORECASE)
 _LOG: Final = "stirshaken: "
+_PEM: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
+_DER: Final = b"\x30\x82"
 
 
 class Kind(StrEnum):
@@ -27,11 +30,24 @@ def recognise(head: bytes) -> Kind:
     """By its beginning. A text that is nothing else is a log: ours may begin with lines of others."""
     if is_capture(head):
         return Kind.CAPTURE
-    text = head.decode("utf-8", "replace").lstrip()
+    text = outdented(head.decode("utf-8", "replace")).lstrip()
     message = START_LINE.search(text)
     if message and _LOG not in text[: message.start()]:
         return Kind.MESSAGE
     return Kind.IDENTITY if _IDENTITY.match(text) else Kind.LOG
+
+
+def unrecognised(head: bytes, name: str) -> StirError:
+    """Why that is nothing that can be explained. `name`: of the file, empty for standard input."""
+    if not head.strip():
+        return failure("input_unrecognised", f"{name or 'standard input'} is empty")
+    pem = _PEM.search(head)
+    if pem or head.startswith(_DER):
+        kind = f"PEM, {pem[1].decode('ascii')}" if pem else "DER, as certificates and keys are"
+        return failure("input_unrecognised", f"it is {kind}", f"`shakenctl inspect {name or 'FILE'}` shows what is in it.")
+    return failure(
+        "input_unrecognised", "it is neither a SIP message, an Identity header, a capture, lines of our log, nor a token"
+    )
 
 
 def identity_values(text: str) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from kamailio_app.errors import FAILURES
 from kamailio_app.explain.capture import CapturedCall
 from kamailio_app.explain.explanation import NOT_VERIFIED, Explanation, Header
 from kamailio_app.explain.header_checks import moment
-from kamailio_app.explain.judge import NOT_AT_HAND
 from kamailio_app.explain.log import Line
 from kamailio_app.explain.steps import State, Step
 from kamailio_app.grammar import one_line, printable
@@ -29,6 +28,7 @@ _MARKS: Final = {
     (State.NOT_LOOKED_AT, False): "?",
     (State.NOT_LOOKED_AT, True): "?",
 }
+_UNDECIDED: Final = "Not decided:"
 LEGEND: Final = "ok passed; FAIL decides; also: wrong too, an edge would not have come so far; - not reached; ? not looked at"
 
 
@@ -54,8 +54,10 @@ def call_data(told: Explanation, clock: Clock) -> dict[str, Any]:
         "valid": told.valid,
         "decided": not told.undecided,
         **token_data(told.token),
+        **_next(told),
         "detail": told.error.detail if told.error else "",
         "further": list(told.further),
+        "notes": list(told.notes),
         "action": told.action.value,
         "profile": told.profile,
         "failure_code": told.answer.code if told.answer else 0,
@@ -70,6 +72,13 @@ def call_data(told: Explanation, clock: Clock) -> dict[str, Any]:
         "resource_priority_error": _text(told.verification.rph_error),
         "headers": [_header_data(header) for header in told.headers],
     }
+
+
+def _next(told: Explanation) -> dict[str, str]:
+    """Of this call, where that is more than its token says."""
+    if told.undecided:
+        return {"meaning": _UNDECIDED, "next": told.error.detail if told.error else ""}
+    return {"next": told.error.advice} if told.verified and told.error else {}
 
 
 def _text(error: Exception | None) -> str:
@@ -134,12 +143,14 @@ def _outcome(told: Explanation) -> Iterator[str]:
     error = told.error
     if not told.verified:
         yield f"NOT VERIFIED: {FAILURES[NOT_VERIFIED].meaning} An edge leaves it as it is."
+        return
     if error is None:
         passport = told.verification.verdict.passport
         attest = f", attest {passport.claims.attest.value}" if passport else ""
         yield f"VALID{attest}"
     elif told.undecided:
-        yield f"NOT DECIDED: all that could be looked at is in order; {one_line(error.detail)}."
+        rest = "" if told.further else " All that could be looked at is in order."
+        yield f"NOT DECIDED: {one_line(error.detail)}.{rest}"
     else:
         row = FAILURES[error.token]
         yield f"NOT VALID: {error.token}. {row.meaning} ({row.clause})"
@@ -147,6 +158,7 @@ def _outcome(told: Explanation) -> Iterator[str]:
         yield from _treated(told)
     for token in told.further:
         yield f"Also wrong: {token}. {FAILURES[token].meaning} {FAILURES[token].advice}"
+    yield from (f"Note: {one_line(note)}" for note in told.notes)
 
 
 def _treated(told: Explanation) -> Iterator[str]:
@@ -158,7 +170,7 @@ def _treated(told: Explanation) -> Iterator[str]:
         yield f"  the call  goes on, {f'verstat {treatment.verstat}' if treatment.verstat else 'as it is'}"
     yield from (f"  Reason    {one_line(value)}" for value in treatment.reason)
     if error is not None:
-        yield f"  next      {FAILURES[error.token].advice}"
+        yield f"  next      {one_line(error.advice)}"
 
 
 def _told(told: Explanation) -> Iterator[str]:
@@ -197,6 +209,7 @@ def captured_row(call: CapturedCall, told: Explanation) -> dict[str, Any]:
         "valid": told.valid,
         "decided": not told.undecided,
         "token": told.token,
+        **({"meaning": f"{_UNDECIDED} {told.error.detail}"} if told.undecided and told.error else {}),
         "far_end": call.code,
         "far_end_reasons": list(call.reasons),
         "verstat": told.treatment.verstat,
@@ -218,13 +231,13 @@ def captured_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def counts(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """How many calls have which token, the most frequent first."""
-    found = Counter(row["token"] or VALID for row in rows)
-    return [{"token": token, "calls": number, **_meaning(token)} for token, number in found.most_common()]
+    found = Counter((row["token"] or VALID, row.get("meaning", "")) for row in rows)
+    return [{"token": token, "calls": number, **_meaning(token, why)} for (token, why), number in found.most_common()]
 
 
-def _meaning(token: str) -> dict[str, str]:
-    if token == NOT_AT_HAND:
-        return {"meaning": "Not decided: nobody looked at the certificate.", "next": "--fetch, --certificate or --chain-dir"}
+def _meaning(token: str, why: str) -> dict[str, str]:
+    if why:
+        return {"meaning": why, "next": ""}
     row = FAILURES.get(token)
     return {"meaning": row.meaning, "next": row.advice} if row else {"meaning": "", "next": ""}
 
@@ -285,5 +298,7 @@ def line_lines(line: Line) -> Iterator[str]:
     for token in dict.fromkeys([line.token, *line.also]):
         if token:
             yield from token_lines(token)
-    if not line.token and line.what in ("verify", "sign"):
+    if line.unknown:
+        yield f"{printable(line.unknown)}: no token of this version; was the line written by another one?"
+    elif not line.token and line.what in ("verify", "sign"):
         yield "Nothing failed."

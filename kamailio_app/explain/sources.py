@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from kamailio_app.credentials.certificate import parse_chain
 from kamailio_app.errors import StirError, failure
 from kamailio_app.explain.header_checks import moment
 from kamailio_app.explain.judge import Found
@@ -41,7 +42,9 @@ class Sources:
     ) -> None:
         """Errors: `input_unreadable`."""
         self._settings = settings
-        self._file = Found(_read(file), words=str(file)) if file is not None else None
+        self._file = _chain(file) if file is not None else None
+        if self._file is not None and self._file.error is not None:
+            raise failure("input_unreadable", self._file.error.detail, self._file.error.advice)
         self._directory = directory
         self.live = live
         self._ca = ca
@@ -71,6 +74,10 @@ class Sources:
     def _kept(self, url: str) -> Found:
         kept = read_kept(self._settings.state_dir, url)
         if kept is None or not kept.pem:
+            if self._directory is not None:
+                return Found(
+                    words=f"not at hand: {self._directory} has no {urlsplit(url).path.strip('/')}, nor its last part alone"
+                )
             directory = self._settings.state_dir
             closed = directory is not None and os.path.exists(directory) and not os.access(directory, os.X_OK)
             return Found(words=f"{_NOWHERE}; what the edge keeps in {directory} is not yours to read" if closed else _NOWHERE)
@@ -111,8 +118,19 @@ def _in_directory(directory: Path, url: str) -> Found | None:
         return None
     for path in (directory.joinpath(*parts), directory / parts[-1]):
         if path.is_file():
-            return Found(_read(path), words=str(path))
+            return _chain(path)
     return None
+
+
+def _chain(path: Path) -> Found:
+    """A file of ours that stands for a repository. What is no certificate there is no fault of the signer's."""
+    octets = _read(path)
+    try:
+        parse_chain(octets)
+    except StirError as error:
+        advice = f"`shakenctl inspect {path}` says what it is; a chain is PEM or DER, the signer's certificate first."
+        return Found(error=failure(error.token, f"{path} holds no certificate chain", advice))
+    return Found(octets, words=str(path))
 
 
 def _read(path: Path) -> bytes:

@@ -75,7 +75,10 @@ def _with(
     anchors = runtime.with_listed(own, listed)
     rules = settings.trust
     if not len(anchors):
-        remarks = (*remarks, "No trust anchors: every certificate is untrusted. See [verification] ca_file, [trust], or --ca.")
+        remarks = (
+            *remarks,
+            "No roots here: no certificate can be judged. Give --ca FILE, or settings with [verification] ca_file or [trust].",
+        )
     elif listed is None and (rules.trust_list_url or rules.trust_list_file):
         remarks = (*remarks, "The STI-PA's trust list is not on disk here; --fetch gets it.")
     return Trusted(anchors, revocations, remarks)

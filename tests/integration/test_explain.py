@@ -7,6 +7,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,31 +20,11 @@ from kamailio_app.explain.credential_checks import CHECKS
 from kamailio_app.lab.edge import EXEC, ROOT
 from kamailio_app.lab.network import Network
 from kamailio_app.lab.pki import ServiceProvider
+from tests.examples import EXAMPLES, HOP, NOW, answer, field, invite, write
 from tests.integration.conftest import Site
 from tests.unit.builders import refused
 from tests.unit.explain.pcap import Capture, Hop
 from tests.unit.explain.support import message
-from tests.unit.explain.test_capture import response
-
-NOW: Final = 1_700_000_010  # of the vectors
-VECTORS: Final = ROOT / "tests/vectors/generated"
-X5U: Final = "https://cr.example.test/1234/chain_leaf1234.pem"
-HOP: Final = Hop()
-
-
-def field(vector: str) -> str:
-    """An Identity header field with a vector's PASSporT."""
-    return f"Identity: {(VECTORS / vector).read_text().strip()};info=<{X5U}>;alg=ES256;ppt=shaken"
-
-
-def invite(vector: str = "", call_id: str = "call@192.0.2.1", *more: str) -> str:
-    fields = [field(vector)] if vector else []
-    return message(*fields, *more).replace("Call-ID: call@192.0.2.1", f"Call-ID: {call_id}")
-
-
-def answer(code: int, call_id: str, *fields: str) -> str:
-    return response(code, *fields).replace("Call-ID: call@192.0.2.1", f"Call-ID: {call_id}")
-
 
 # --- Captures by tshark -----------------------------------------------------------------------------------------
 
@@ -217,40 +198,13 @@ def test_certificate_that_the_edge_has_kept_is_looked_at(network: Network, site:
 
 PAGE: Final = ROOT / "cfg/EXPLAIN.md"
 _BLOCK: Final = re.compile(r"```console\n(.*?)```", re.DOTALL)
-_LOG: Final = "Nov 14 22:13:{:02} edge kamailio[712]: INFO: <script>: stirshaken: "
 
 
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files that the page speaks of."""
-    directory = tmp_path_factory.mktemp("desk")
-    (directory / "stirshaken.toml").write_text(
-        f'[verification]\nca_file = "{VECTORS / "cert_root.pem"}"\n[cache]\nstate_dir = ""\n'
-    )
-    (directory / "chains").mkdir()
-    (directory / "chains" / "chain_leaf1234.pem").write_bytes((VECTORS / "chain_leaf1234.pem").read_bytes())
-    (directory / "invite.txt").write_text(invite("09_stale.jwt"))
-    (directory / "identity.txt").write_text(f"{field('01_good_A.jwt')}\n")
-    capture = Capture()
-    capture.udp(NOW, HOP, invite("01_good_A.jwt", "1@192.0.2.1", "X-Large: " + "x" * 1500))
-    capture.udp(NOW + 0.3, HOP.back(), answer(200, "1@192.0.2.1"))
-    stir = 'Reason: STIR ;cause=403 ;text="Stale Date"'
-    for number, vector, code in ((2, "09_stale.jwt", 403), (3, "09_stale.jwt", 403), (4, "17_dest_mismatch.jwt", 200)):
-        capture.udp(NOW + number, HOP, invite(vector, f"{number}@192.0.2.1"))
-        capture.udp(NOW + number + 0.3, HOP.back(), answer(code, f"{number}@192.0.2.1", *([stir] if code == 403 else [])))
-    capture.tcp(NOW + 5, Hop(source_port=40001), invite("02_good_B.jwt", "5@192.0.2.1"))
-    capture.udp(NOW + 6, HOP, invite("", "6@192.0.2.1"))
-    capture.write(directory / "calls.pcap")
-    lines = [
-        f"{_LOG.format(20 + number)}verify call-id={number}@192.0.2.1 result=failed token={token} code={code} "
-        f"verstat=No-TN-Validation us=90: {why}"
-        for number, (token, code, why) in enumerate(
-            [("iat_stale", 403, "3600 s old"), ("iat_stale", 403, "3601 s old"), ("x5u_timeout", 436, "2 s")]
-        )
-    ]
-    lines.append(f"{_LOG.format(40)}verify call-id=9@192.0.2.1 result=valid verstat=TN-Validation-Passed us=80")
-    (directory / "kamailio.log").write_text("\n".join(["Nov 14 22:13:19 edge systemd[1]: something else", *lines, ""]))
-    return directory
+def test_examples_of_the_page_are_those_that_are_made(tmp_path: Path) -> None:
+    write(tmp_path)
+    made = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    kept = {path.relative_to(EXAMPLES): path.read_bytes() for path in EXAMPLES.rglob("*") if path.is_file()}
+    assert made == kept, "make documents"
 
 
 def commands() -> list[tuple[str, str]]:
@@ -263,20 +217,20 @@ def commands() -> list[tuple[str, str]]:
     return found
 
 
-def performed(line: str, desk: Path) -> Result:
-    """A line of the page with its files: shakenctl alone, or with something piped into it."""
+def performed(line: str) -> Result:
+    """A line of the page, in the directory of its files: shakenctl alone, or with something piped into it."""
     before, bar, command = line.rpartition(" | ")
     words = shlex.split(command)
     assert words[:2] == ["shakenctl", "explain"]
-    stdin = (desk / shlex.split(before)[-1]).read_bytes() if bar else None
-    arguments = [str(desk / word) if (desk / word).exists() and word != "-" else word for word in words[1:]]
-    return CliRunner().invoke(main, arguments, env={"STIRSHAKEN_SETTINGS": str(desk / "stirshaken.toml")}, input=stdin)
+    stdin = (EXAMPLES / shlex.split(before)[-1]).read_bytes() if bar else None
+    with chdir(EXAMPLES):
+        return CliRunner().invoke(main, words[1:], env={"STIRSHAKEN_SETTINGS": "stirshaken.toml"}, input=stdin)
 
 
 @pytest.mark.parametrize(("line", "output"), commands(), ids=[line for line, _output in commands()])
-def test_page_prints_what_it_says(desk: Path, line: str, output: str) -> None:
-    result = performed(line, desk)
-    said = result.stdout.replace(f"{desk}/", "")
+def test_page_prints_what_it_says(line: str, output: str) -> None:
+    result = performed(line)
+    said = result.stdout
     assert result.exception is None or isinstance(result.exception, SystemExit)
     lines, shown = said.rstrip("\n").split("\n"), output.rstrip("\n").split("\n")
     if shown[0] == "...":

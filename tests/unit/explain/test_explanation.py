@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from kamailio_app.credentials.credential import TrustAnchors
 from kamailio_app.errors import FAILURES, StirError, failure
 from kamailio_app.explain.explanation import Explanation, completed, explain, urls
 from kamailio_app.explain.judge import Found
@@ -15,7 +16,7 @@ from kamailio_app.runtime.service import MAX_FETCHES
 from kamailio_app.sip import Party
 from kamailio_app.tn import NumberPlan
 
-from ..builders import ABSENT, CLAIMS, DATE, DEST, JOSE, NOW, ORIG, X5U, b64, identity, provider, request, signed, to_json
+from ..builders import ABSENT, CLAIMS, DATE, DEST, JOSE, NOW, ORIG, X5U, b64, evil, identity, provider, request, signed, to_json
 from .support import OTHER_TN, edge, settings, step, told, wrong
 
 BASE = {name: CLAIMS[name] for name in ("dest", "iat", "orig")}
@@ -99,7 +100,7 @@ def test_every_check_before_the_failure_passed_and_none_after_it_is_the_edges() 
 
 def test_one_run_shows_all_that_is_wrong() -> None:
     value = identity(claims={"iat": NOW - 75, "orig": {"tn": OTHER_TN}, "dest": {"tn": [OTHER_TN]}})
-    found = told(value, at=edge(trust=type(edge().anchors)(())))
+    found = told(value, at=edge(trust=TrustAnchors([evil().root.certificate])))
     assert found.token == "iat_stale"
     assert wrong(found.headers[0]) == [
         ("iat", "iat_stale", False),
@@ -436,3 +437,31 @@ def test_no_more_certificates_are_fetched_for_a_call_than_an_edge_fetches(fetche
     assert header.token == ("x5u_refused" if token else "")
     at_hand = step(header, "certificate at hand")
     assert ("an edge fetches 4 certificates for a call" in at_hand.words) is bool(token)
+
+
+# --- What is no failure here, and may be one elsewhere ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("claims", "note"),
+    [
+        ({"origid": "not-a-uuid"}, "origid 'not-a-uuid' is no UUID (RFC 8588 5)"),
+        ({"orig": {"tn": f"+{ORIG}"}}, f"orig tn '+{ORIG}' is not in canonical form"),
+        ({"dest": {"tn": [DEST, f"+{DEST}"]}}, f"dest tn '+{DEST}' is not in canonical form"),
+    ],
+)
+def test_what_others_may_refuse_is_a_note(claims: dict[str, object], note: str) -> None:
+    found = told(identity(claims=claims))
+    assert found.valid
+    (said,) = found.notes
+    assert said.startswith(note)
+
+
+def test_passport_as_the_standards_have_it_has_no_note() -> None:
+    assert told().notes == ()
+    assert told("x").notes == ()
+
+
+def test_of_what_is_not_verified_nothing_is_wrong() -> None:
+    found = told(identity(claims={"iat": NOW - 75}), call=request()._replace(method="OPTIONS"))
+    assert (found.valid, found.token, found.further) == (False, "request_not_signed", ())

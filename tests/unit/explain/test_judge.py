@@ -11,7 +11,7 @@ from kamailio_app.credentials.crl import Revocations, check_revocation, read_crl
 from kamailio_app.credentials.tnauthlist import TNAuthList
 from kamailio_app.errors import StirError, failure
 from kamailio_app.explain.explanation import Header
-from kamailio_app.explain.judge import Edge
+from kamailio_app.explain.judge import NO_ROOTS, Edge
 from kamailio_app.explain.steps import State
 from kamailio_app.lab.pki import Hierarchy, Issued, ServiceProvider
 
@@ -191,10 +191,20 @@ def test_missing_list_counts_where_the_settings_are_hard() -> None:
     assert wrong(header) == [("revocation", "revocation_unknown", False)]
 
 
-def test_no_trust_anchors_is_said() -> None:
-    token, header = explained(provider(), trust=TrustAnchors(()))
-    assert token == "credential_untrusted"
-    assert step(header, "chain").words == "no trust anchors; 0 trust anchors"
+def test_without_roots_nothing_is_decided_and_nobody_accused() -> None:
+    found = told(at=edge(trust=TrustAnchors(())))
+    (header,) = found.headers
+    assert (found.undecided, found.valid, found.token) == (True, False, "credential_not_at_hand")
+    assert (step(header, "chain").state, step(header, "chain").words) == (State.NOT_LOOKED_AT, NO_ROOTS)
+    # The signature needs none
+    assert step(header, "signature").state is State.PASSED
+    assert wrong(header) == []
+
+
+def test_certificate_that_is_wrong_in_itself_is_wrong_without_roots() -> None:
+    expired = hierarchy().service_provider(ServiceProvider(not_before=NOW - 3 * DAY, not_after=NOW - DAY))
+    found = told(at=edge(chains={X5U: expired.chain_pem}, trust=TrustAnchors(())))
+    assert (found.undecided, found.token) == (False, "credential_expired")
 
 
 def test_certificate_is_judged_once_for_a_moment() -> None:

@@ -80,6 +80,8 @@ def test_what_says_nothing_is_nothing(text: str) -> None:
 def test_token_that_is_none_of_ours_is_no_token() -> None:
     found = line(f"{SYSLOG}verify call-id=x result=failed token=made_up code=1 also=also_made_up,iat_stale us=1")
     assert (found.token, found.also, found.outcome) == ("", ("iat_stale",), "failed")
+    assert found.unknown == "made_up"
+    assert line(f"{SYSLOG}verify call-id=x result=failed token=iat_stale us=1").unknown == ""
 
 
 def test_what_no_log_of_ours_says_is_safe_to_show() -> None:

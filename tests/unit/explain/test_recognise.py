@@ -6,7 +6,7 @@ from time import process_time
 
 import pytest
 
-from kamailio_app.explain.recognise import Kind, identity_values, recognise
+from kamailio_app.explain.recognise import Kind, identity_values, recognise, unrecognised
 
 from ..builders import identity, passport
 from .support import message
@@ -29,6 +29,8 @@ LOG = "Nov 29 20:00:00 edge kamailio[7]: INFO: <script>: stirshaken: verify call
         (LOG, Kind.LOG),
         (f"{LOG}\n{message()}", Kind.LOG),
         ("nothing that anybody knows", Kind.LOG),
+        ("\n".join(f"    {line}" for line in message().splitlines()), Kind.MESSAGE),
+        (f"He sent:\n\n\t{message()}", Kind.MESSAGE),
     ],
 )
 def test_text_is_recognised_by_its_beginning(text: str, kind: Kind) -> None:
@@ -64,3 +66,18 @@ def test_many_folds_are_read_in_linear_time() -> None:
 
 def test_nothing_is_no_header_of_any_kind() -> None:
     assert identity_values("  \n ") == ()
+
+
+@pytest.mark.parametrize(
+    ("head", "said", "advice"),
+    [
+        (b" \n", "chain.pem is empty", "--help"),
+        (b"x\n-----BEGIN EC PRIVATE KEY-----\n", "it is PEM, EC PRIVATE KEY", "shakenctl inspect chain.pem"),
+        (b"\x30\x82\x01", "it is DER", "shakenctl inspect chain.pem"),
+        (b"hello", "it is neither a SIP message, an Identity header, a capture, lines of our log, nor a token", "--help"),
+    ],
+)
+def test_what_is_nothing_is_said_to_be_what_it_is(head: bytes, said: str, advice: str) -> None:
+    error = unrecognised(head, "chain.pem")
+    assert error.detail.startswith(said)
+    assert advice in error.advice

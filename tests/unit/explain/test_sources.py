@@ -27,10 +27,25 @@ def settings(directory: Path, text: str = "") -> Settings:
 
 
 def test_file_stands_for_every_url(tmp_path: Path) -> None:
-    (tmp_path / "chain.pem").write_bytes(b"chain")
+    (tmp_path / "chain.pem").write_bytes(provider().chain_pem)
     sources = Sources(settings(tmp_path), file=tmp_path / "chain.pem")
-    assert sources.find(X5U).octets == sources.find("https://x/y").octets == b"chain"
+    assert sources.find(X5U).octets == sources.find("https://x/y").octets == provider().chain_pem
     assert sources.find(X5U).words == str(tmp_path / "chain.pem")
+
+
+def test_file_that_is_no_certificate_is_no_fault_of_the_signers(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("<html>")
+    with pytest.raises(StirError) as caught:
+        Sources(settings(tmp_path), file=tmp_path / "notes.txt")
+    assert (caught.value.token, caught.value.detail) == (
+        "input_unreadable",
+        f"{tmp_path}/notes.txt holds no certificate chain",
+    )
+    assert f"shakenctl inspect {tmp_path}/notes.txt" in caught.value.advice
+    (tmp_path / "chain.pem").write_text("<html>")
+    error = Sources(settings(tmp_path), directory=tmp_path).find(X5U).error
+    assert error
+    assert f"shakenctl inspect {tmp_path}/chain.pem" in error.advice
 
 
 def test_file_that_is_not_there_is_said(tmp_path: Path) -> None:
@@ -40,12 +55,13 @@ def test_file_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 def test_directory_has_files_named_like_the_ends_of_urls(tmp_path: Path) -> None:
     (tmp_path / "1234").mkdir()
-    (tmp_path / "chain.pem").write_bytes(b"short")
+    (tmp_path / "chain.pem").write_bytes(provider().chain_pem)
     sources = Sources(settings(tmp_path), directory=tmp_path)
-    assert sources.find(X5U).octets == b"short"
-    (tmp_path / "1234" / "chain.pem").write_bytes(b"long")
-    assert sources.find(X5U).octets == b"long"
-    assert sources.find("https://cr.example.test/1234/other.pem").octets is None
+    assert sources.find(X5U).octets == provider().chain_pem
+    (tmp_path / "1234" / "chain.pem").write_bytes(provider().pem)
+    assert sources.find(X5U).octets == provider().pem
+    other = sources.find("https://cr.example.test/1234/other.pem")
+    assert (other.octets, other.words) == (None, f"not at hand: {tmp_path} has no 1234/other.pem, nor its last part alone")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +139,7 @@ def test_anchors_that_cannot_be_read_are_said(tmp_path: Path, octets: bytes | No
 
 def test_no_anchors_are_a_remark(tmp_path: Path) -> None:
     (remark,) = Sources(settings(tmp_path)).prepare(()).remarks
-    assert "every certificate is untrusted" in remark
+    assert "no certificate can be judged. Give --ca FILE" in remark
 
 
 # --- Live -------------------------------------------------------------------------------------------------------
