@@ -349,6 +349,7 @@ def _as_data(standing: Standing) -> dict[str, Any]:
         "facts": [fact._asdict() for fact in step.facts],
         "checked": step.checked,
         "seen": [{"verdict": look.verdict.value, "words": look.words} for look in standing.seen],
+        "mends": list(standing.mends),
         "done": noted.done,
         "not_needed": noted.not_needed,
         "until": noted.until,
@@ -389,7 +390,9 @@ def _state(standing: Standing) -> str:
 def _ways_on(standing: Standing) -> Iterator[str]:
     """The commands that bring a step on."""
     step = standing.step
-    yield from step.commands
+    yield from map(one_line, standing.mends)
+    if not standing.mends:
+        yield from step.commands
     wanted = " ".join(f"{each.name}=..." for each in step.fields if each.name not in standing.note.values)
     if standing.state is State.OPEN:
         yield f"shakenctl onboard done {step.id}{f' {wanted}' if wanted else ''}"
@@ -399,6 +402,7 @@ def _ways_on(standing: Standing) -> Iterator[str]:
 def _brief(standing: Standing) -> Iterator[str]:
     yield f"{standing.step.id}: {_state(standing)}"
     yield from (f"  {one_line(words)}" for words in standing.why)
+    yield from (f"  -> {one_line(mend)}" for mend in standing.mends)
     again = next_due(standing.step, date.fromisoformat(standing.note.done)) if standing.note.done else None
     if again is not None and not standing.note.until:
         yield f"  it is due each year; to be reminded: shakenctl onboard note {standing.step.id} --until {again}"
@@ -411,6 +415,7 @@ def _as_text(standing: Standing) -> Iterator[str]:
     step, noted = standing.step, standing.note
     yield f"{step.id}: {step.title}: {_state(standing)}"
     yield from (f"  {one_line(words)}" for words in standing.why)
+    yield from (f"  -> {one_line(mend)}" for mend in standing.mends)
     yield ""
     rows = (
         ("What for", step.purpose),

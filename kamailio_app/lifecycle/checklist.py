@@ -112,10 +112,11 @@ class Verdict(StrEnum):
 
 
 class Seen(NamedTuple):
-    """One look. The words may be anybody's: whoever shows them escapes them."""
+    """One look. The words may be anybody's: whoever shows them escapes them. `mend`: what ends a contradiction."""
 
     verdict: Verdict
     words: str
+    mend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,13 @@ class Standing:
     @property
     def wrong(self) -> bool:
         return self.state in _WRONG
+
+    @property
+    def mends(self) -> tuple[str, ...]:
+        """What ends its contradictions."""
+        if self.state is not State.CONTRADICTED:
+            return ()
+        return tuple(dict.fromkeys([look.mend for look in self.seen if look.mend and look.verdict is Verdict.CONTRADICTED]))
 
     @property
     def behind(self) -> bool:
@@ -189,7 +197,7 @@ def _values_seen(step: Step, note: Note) -> Iterator[Seen]:
     known = {each.name: each for each in step.fields}
     for name, value in note.values.items():
         if name in known and (reason := refusal(known[name], value)):
-            yield Seen(Verdict.CONTRADICTED, reason)
+            yield Seen(Verdict.CONTRADICTED, reason, f"shakenctl onboard note {step.id} {name}=...")
 
 
 def refusal(known: Field, value: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from shlex import quote
 from types import MappingProxyType
 from typing import Final
 
@@ -39,7 +41,11 @@ def _entity(here: Here, note: Note, _notes: Mapping[str, Note]) -> Iterator[Seen
         yield Seen(Verdict.FITS, f"[provider] provider_name is {here.provider.name}")
     elif name != here.provider.name:
         # ATIS-1000080 6.4.1: O is the legal name
-        yield Seen(Verdict.CONTRADICTED, f"{name} is noted, [provider] provider_name is {here.provider.name}")
+        yield Seen(
+            Verdict.CONTRADICTED,
+            f"{name} is noted, [provider] provider_name is {here.provider.name}",
+            f"shakenctl onboard note entity {quote(f'name={here.provider.name}')}, or mend [provider] provider_name",
+        )
     else:
         yield Seen(Verdict.FITS, "the name noted is [provider] provider_name")
 
@@ -47,12 +53,15 @@ def _entity(here: Here, note: Note, _notes: Mapping[str, Note]) -> Iterator[Seen
 def _spc(here: Here, note: Note, _notes: Mapping[str, Note]) -> Iterator[Seen]:
     """OCN noted, settings and certificates."""
     spc = here.provider.spc
-    noted = next((note.values[name] for name in _SPC_STEPS if name in note.values), "")
+    step, noted = next(((name, note.values[name]) for name in _SPC_STEPS if name in note.values), ("", ""))
     country = COUNTRIES.get(here.country.lower())
     if spc and country and not country.is_spc(spc):
-        yield Seen(Verdict.CONTRADICTED, f"[provider] spc {spc} is no SPC of {here.country}: {country.spc}")
+        yield Seen(
+            Verdict.CONTRADICTED, f"[provider] spc {spc} is no SPC of {here.country}: {country.spc}", "mend [provider] spc"
+        )
     if noted and spc and noted != spc:
-        yield Seen(Verdict.CONTRADICTED, f"{noted} is noted, [provider] spc is {spc}")
+        mend = f"shakenctl onboard note {step} {quote(f'{step}={spc}')}, or mend [provider] spc"
+        yield Seen(Verdict.CONTRADICTED, f"{noted} is noted, [provider] spc is {spc}", mend)
         return
     if not spc:
         yield Seen(Verdict.UNKNOWN, f"[provider] spc is empty{f'; write spc = {chr(34)}{noted}{chr(34)}' if noted else ''}")
@@ -71,7 +80,7 @@ def _sti_pa(here: Here, _note: Note, _notes: Mapping[str, Note]) -> Iterator[See
     if missing:
         yield Seen(Verdict.UNKNOWN, f"[sti_pa] {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set")
     elif trouble := secret_trouble(rules.password_file):
-        yield Seen(Verdict.CONTRADICTED, f"[sti_pa] sti_pa_password_file: {trouble}")
+        yield Seen(Verdict.CONTRADICTED, f"[sti_pa] sti_pa_password_file: {trouble}", _secret_again(rules.password_file))
     else:
         yield Seen(Verdict.FITS, "[sti_pa] names the account; shakenctl sti-pa login tries it")
     yield from _by_certificate(here, "could not be had without an account at the STI-PA")
@@ -82,7 +91,7 @@ def _sti_ca(here: Here, _note: Note, _notes: Mapping[str, Note]) -> Iterator[See
     if not rules.directory:
         yield Seen(Verdict.UNKNOWN, "[sti_ca] acme_directory is not set")
     elif trouble := secret_trouble(rules.eab_key_file):
-        yield Seen(Verdict.CONTRADICTED, f"[sti_ca] eab_key_file: {trouble}")
+        yield Seen(Verdict.CONTRADICTED, f"[sti_ca] eab_key_file: {trouble}", _secret_again(rules.eab_key_file))
     else:
         yield Seen(Verdict.FITS, f"[sti_ca] names {rules.directory}")
     for pair in here.mine:
@@ -91,6 +100,10 @@ def _sti_ca(here: Here, _note: Note, _notes: Mapping[str, Note]) -> Iterator[See
                 Verdict.CONTRADICTED, f"the root of {pair.name} is not in the STI-PA's list: this STI-CA is not approved"
             )
     yield from _by_certificate(here, "comes from it")
+
+
+def _secret_again(path: Path | None) -> str:
+    return f"write the secret into {path}, then chmod 600 {path}"
 
 
 def _by_certificate(here: Here, words: str) -> Iterator[Seen]:
@@ -143,7 +156,7 @@ def _certificate(here: Here, _note: Note, _notes: Mapping[str, Note]) -> Iterato
             yield Seen(Verdict.VERIFIED, f"{pair.name} is {_whose(pair)}'s, ends in {left}, its root is {ground}")
         else:
             yield Seen(
-                Verdict.FITS, f"{pair.name} is {_whose(pair)}'s; no trust anchors to check it with; --fetch asks the STI-PA"
+                Verdict.FITS, f"{pair.name} is {_whose(pair)}'s; no roots here to check it with; --fetch asks the STI-PA"
             )
     yield from (Seen(Verdict.UNKNOWN, f"{name} waits for its certificate") for name in here.requested)
 

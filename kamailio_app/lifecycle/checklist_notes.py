@@ -112,12 +112,14 @@ def proofs_seen(note: Note) -> Iterator[Seen]:
         except OSError as error:
             # The operator who looks may not be allowed to read it
             gone = isinstance(error, FileNotFoundError)
-            yield Seen(Verdict.CONTRADICTED if gone else Verdict.UNKNOWN, f"{proof.file}: {error.strerror}")
+            mend = f"put it back, or edit {FILE} in provider_state_dir" if gone else ""
+            yield Seen(Verdict.CONTRADICTED if gone else Verdict.UNKNOWN, f"{proof.file}: {error.strerror}", mend)
             continue
         if digest == proof.sha256:
             yield Seen(Verdict.FITS, f"{proof.file} is as it was on {proof.noted}")
         else:
-            yield Seen(Verdict.CONTRADICTED, f"{proof.file} has changed since {proof.noted}")
+            mend = f"put it back, or note it as it is now: --file {proof.file}"
+            yield Seen(Verdict.CONTRADICTED, f"{proof.file} has changed since {proof.noted}", mend)
 
 
 def _digest(path: Path) -> str:

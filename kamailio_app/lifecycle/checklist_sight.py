@@ -34,6 +34,7 @@ from kamailio_app.sti_as import Signer
 
 TIMER: Final = Path("/etc/systemd/system/timers.target.wants/shakenctl-renew.timer")
 _NOWHERE: Final = "https://not-published.invalid/{name}.pem"  # so that pairs can be looked at before public_cert_url is set
+_ROOTS: Final = "--fetch asks the STI-PA for its list; a server that runs keeps it"
 _MAX_CHAIN: Final = 1 << 20
 _MAX_RECORD: Final = 64 << 20  # octets of the record that are searched for one signed call
 _MAX_TOKEN: Final = 1 << 16
@@ -108,17 +109,20 @@ def look_around(
     anchors = TrustAnchors(dict.fromkeys((*held.anchors.certificates, *(listed.certificates if listed else ()))))
     issued, requested = _waiting(known, troubles)
     since = Memory.read(known.provider.state_dir, now)
-    pairs = (
+    pairs = tuple(
         _with_trust(pair, anchors, listed, known, now)._replace(seen=since.of(pair.name).seen)
         for pair in (*_pairs(known, now, troubles), *issued)
     )
+    if pairs and not len(anchors):
+        what = ", ".join(pair.name for pair in pairs)
+        troubles.append(f"no roots here to check {what} with, so they prove nothing yet: {_ROOTS}")
     return Here(
         now=now,
         country=country,
         provider=known.provider,
         public_cert_url=known.public_cert_url,
         record_calls=known.record.calls,
-        pairs=tuple(pairs),
+        pairs=pairs,
         requested=requested,
         tokens=tuple(_tokens(notes)),
         has_list=listed is not None,

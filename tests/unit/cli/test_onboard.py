@@ -146,6 +146,20 @@ def test_contradiction_is_the_next_thing_and_ends_with_1(office: Office) -> None
     assert done.exit_code == 1
     assert "! ocn: 5678 is noted, [provider] spc is 1234" in done.output
     assert "Next: ocn" in done.output
+    mend = "shakenctl onboard note ocn ocn=1234, or mend [provider] spc"
+    assert f"  {mend}\n" in done.output
+    assert f"  -> {mend}\n" in office.run("show", "ocn").output
+    assert office.data("show", "ocn")["mends"] == [mend]
+    # And that ends it
+    assert office.run("note", "ocn", "ocn=1234").exit_code == 0
+
+
+def test_name_that_contradicts_says_what_ends_it(office: Office) -> None:
+    assert office.run("done", "entity", "name=Foo").exit_code == 1
+    assert (
+        "shakenctl onboard note entity 'name=Example Telephone Company', or mend [provider] provider_name"
+        in office.run().output
+    )
 
 
 def test_undo_takes_back_and_keeps_what_was_noted(office: Office) -> None:

@@ -65,5 +65,6 @@ def test_sti_pa_whose_list_is_no_good_is_a_trouble_and_proves_nothing(pa: LabSti
     pa.misbehave("list-bad-signature")
     here, (look,) = seen(pa, tmp_path)
     assert look.verdict is Verdict.FITS
-    (trouble,) = here.troubles
+    trouble, then = here.troubles
     assert trouble.startswith("the STI-PA's list: trust_list_signature")
+    assert then.startswith("no roots here to check")
