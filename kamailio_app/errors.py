@@ -495,13 +495,13 @@ FAILURES: Final[dict[str, Failure]] = {
         ProviderRefused,
         "RFC 9110 15",
         "The STI-PA does not answer, or not as it should.",
-        "Try `curl -v` on the URL from this host. It answers only addresses that its portal lists: is this host's among them?",
+        "Try `curl -v` on the URL from this host.",
     ),
     "sti_pa_refused": Failure(
         ProviderRefused,
         "RFC 9448 5.5",
         "The STI-PA refuses what was asked for.",
-        "Its own words stand above. Try the account with `shakenctl sti-pa login`; its portal shows the account's codes.",
+        "Its own words stand above. Its portal shows what the account may: provider codes, and addresses it may come from.",
     ),
     "sti_pa_malformed": Failure(
         ProviderRefused,

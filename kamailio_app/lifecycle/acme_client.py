@@ -152,6 +152,7 @@ class AcmeClient:
         self._session = https.session(rules.tls_ca_file)
         self._directory: messages.Directory | None = None
         self._acme: _Acme | None = None
+        self._net: Transport | None = None
 
     def __enter__(self) -> AcmeClient:
         return self
@@ -280,7 +281,7 @@ class AcmeClient:
 
     def _use(self, key: EllipticCurvePrivateKey, url: str) -> _Acme:
         """Sign with this key from now on, for the account at this URL."""
-        net = Transport(key, self._profile, self._session, self._wait, self._rules.eab_key_id)
+        self._net = net = Transport(key, self._profile, self._session, self._wait, self._rules.eab_key_id)
         if self._directory is None:
             self._directory = _directory(net, self._rules.directory)
         if url:
@@ -502,7 +503,7 @@ class AcmeClient:
         later = min(_FIRST_RETRY * 2 ** min(max(failures - 1, 0), 10), _LAST_RETRY)
         # The same a second time is not ours
         hopeless = error.token in _HOPELESS and (not error.detail.startswith(_OURS) or record.trouble == words(str(error)))
-        asked = self._acme.net.retry_after if self._acme is not None and error.token == "acme_rate_limited" else 0
+        asked = self._net.retry_after if self._net is not None else 0
         pairs.remember(
             state_dir,
             name,

@@ -28,6 +28,7 @@ from urllib3.exceptions import HTTPError
 
 from kamailio_app.errors import StirError, failure
 from kamailio_app.grammar import one_line
+from kamailio_app.lifecycle import https
 from kamailio_app.lifecycle.acme_profiles import Profile
 from kamailio_app.passport.encoding import to_base64url
 
@@ -48,6 +49,17 @@ _TOKENS: Final = {
     "externalAccountRequired": "acme_account_refused",
     "userActionRequired": "acme_terms",
 }
+
+_LATER: Final = "The STI-CA has trouble of its own: try again later. `shakenctl renew` does so by itself."
+_WORDLESS: Final = (
+    "Is `acme_directory` the URL of the directory itself, as the STI-CA gave it? If so, show the STI-CA this line."
+)
+# What the CA's word itself says of the next step
+_ADVICE: Final = {
+    "serverInternal": _LATER,
+    "alreadyRevoked": "Nothing is left to do there. `shakenctl renew --now` gets another certificate.",
+}
+_SERVER: Final = https.Server("the STI-CA", "acme_directory", "acme_tls_ca_file")
 
 Say = Callable[[str], None]
 
@@ -161,19 +173,14 @@ class Transport(ClientNetwork):
         """RFC 8555 6.1: HTTPS alone, also where the CA names the URL. At most a megabyte, in a minute."""
         if not isinstance(url, str) or not url.startswith("https://"):
             raise failure("acme_malformed", f"{one_line(str(url), 200)} is no HTTPS URL")
-        began = time.monotonic()
-        response = self.session.request(method, url, *args, **{**kwargs, "stream": True})
-        body = bytearray()
-        with response:
-            while piece := response.raw.read1(_PIECE):
-                body += piece
-                if len(body) > _MAX_ANSWER:
-                    raise failure("acme_malformed", f"{one_line(url, 200)}: more than {_MAX_ANSWER} octets")
-                if time.monotonic() - began > _ANSWER_SECONDS:
-                    raise failure("acme_unreachable", f"{one_line(url, 200)}: no end within {_ANSWER_SECONDS:g} seconds")
-        response._content = bytes(body)
+        try:
+            response = self.session.request(method, url, *args, **{**kwargs, "stream": True})
+            response._content = _body(response, url)
+        except (requests.RequestException, HTTPError, OSError) as error:
+            cause, why = https.reason(error)
+            raise failure("acme_unreachable", f"{one_line(url, 200)}: {words(why)}", https.advice(cause, _SERVER)) from error
         response.encoding = "utf-8"
-        self.retry_after = retry_after(response)
+        self.retry_after = 0.0 if response.ok else retry_after(response)
         return response
 
     @classmethod
@@ -186,7 +193,12 @@ class Transport(ClientNetwork):
             try:
                 problem = messages.Error.from_json(json_object(response))
             except (StirError, JoseError, TypeError, ValueError, LookupError, AttributeError):
-                problem = failure("acme_refused", f"{one_line(str(response.url), 200)}: HTTP {response.status_code}")
+                unserved = response.status_code >= 500
+                problem = failure(
+                    "acme_unreachable" if unserved else "acme_refused",
+                    f"{one_line(str(response.url), 200)}: HTTP {response.status_code}",
+                    _LATER if unserved else _WORDLESS,
+                )
             if response.status_code in _UNSERVED:
                 raise _Unserved(problem, retry_after(response))
             raise problem
@@ -200,6 +212,20 @@ class _Unserved(Exception):
         super().__init__()
         self.problem = problem
         self.retry_after = retry_after
+
+
+def _body(response: requests.Response, url: str) -> bytes:
+    """Errors: `acme_malformed`, `acme_unreachable`, those of the libraries."""
+    began, body = time.monotonic(), bytearray()
+    with response:
+        while piece := response.raw.read1(_PIECE):
+            body += piece
+            if len(body) > _MAX_ANSWER:
+                raise failure("acme_malformed", f"{one_line(url, 200)}: more than {_MAX_ANSWER} octets")
+            if time.monotonic() - began > _ANSWER_SECONDS:
+                words_ = f"{one_line(url, 200)}: no end within {_ANSWER_SECONDS:g} seconds"
+                raise failure("acme_unreachable", words_, https.advice("time", _SERVER))
+    return bytes(body)
 
 
 def signed(key: EllipticCurvePrivateKey, protected: dict[str, Any], payload: bytes, *, bare: bool = False) -> dict[str, str]:
@@ -259,10 +285,10 @@ def translated() -> Iterator[None]:
         raise _ours(error.problem) from None
     except messages.Error as error:
         raise _ours(error) from None
-    except (requests.RequestException, HTTPError, OSError) as error:
-        raise failure("acme_unreachable", words(_reason(error))) from error
     except errors.ConflictError as error:  # RFC 8555 7.3.5
         raise failure("acme_refused", words(f"in use by {error.location}")) from None
+    except errors.NonceError as error:
+        raise failure("acme_malformed", "its answers bring no nonce (RFC 8555 6.5)") from error
     except (errors.Error, JoseError) as error:
         raise failure("acme_malformed", words(f"{type(error).__name__} {error}")) from error
 
@@ -271,7 +297,7 @@ def _ours(error: Exception) -> StirError:
     if isinstance(error, StirError):
         return error
     assert isinstance(error, messages.Error)
-    return failure(_TOKENS.get(kind(error), "acme_refused"), problem(error))
+    return failure(_TOKENS.get(kind(error), "acme_refused"), problem(error), _ADVICE.get(kind(error), ""))
 
 
 def kind(error: messages.Error) -> str:
@@ -288,11 +314,3 @@ def problem(error: messages.Error) -> str:
 def words(text: str) -> str:
     """The CA's words on one printable line, without a token that it may quote."""
     return one_line(_JWS.sub("(a token)", text[: 8 * _MAX_WORDS]), _MAX_WORDS)
-
-
-def _reason(error: BaseException) -> str:
-    """What the system or TLS says, which lies below what the libraries say."""
-    seen: BaseException = error
-    while (below := seen.__cause__ or seen.__context__) is not None:
-        seen = below
-    return str(getattr(seen, "verify_message", "") or getattr(seen, "strerror", "") or seen) or type(error).__name__

@@ -6,12 +6,13 @@ Nothing goes out in the clear: a session has no http. What an answer means is wh
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
@@ -28,6 +29,33 @@ READ_SECONDS: Final = 30.0
 _OURSELVES: Final = ("localhost", "127.0.0.1", "::1")
 _PIECE: Final = 65536
 _CAUSES: Final = 16  # an exception has no more others behind it
+_CURL: Final = "Try `curl -v` on the URL from this host."
+_ADVICE: Final[Mapping[str, str]] = {
+    "certificate": "Has {who} a CA of its own? Then `{roots}` names its root. Else somebody stands between: try `curl -v`.",
+    "tls": f"Is `{{url}}` that of {{who}}, with its port? {_CURL}",
+    "name": "Compare `{url}` with what {who} gave you, and this host's DNS: `getent hosts NAME`.",
+    "time": f"Is {{who}} down, or a firewall between? {_CURL} {{also}}",
+    "refused": "Compare `{url}`, its port too: nothing listens there. {also}",
+    "broken": f"Try again in a while. {_CURL} {{also}}",
+    "network": f"{_CURL} {{also}}",
+    "size": "Compare `{url}`: what answers there is not what {who} has.",
+    "url": "Compare `{url}`: it begins with https://.",
+    "compressed": "Is there a proxy between? It answers what nobody asked for; show {who} this line.",
+}
+
+
+Cause = Literal["certificate", "tls", "name", "time", "refused", "broken", "network", "size", "compressed", "url"]
+
+
+class Server(NamedTuple):
+    """Who is asked, and the options that say where and by which root, for what is said when it does not answer. `also` stands
+    behind what is said of connections that do not come about.
+    """
+
+    who: str
+    url: str
+    roots: str
+    also: str = ""
 
 
 class Answer(NamedTuple):
@@ -40,6 +68,10 @@ class Answer(NamedTuple):
 
 class Unanswered(Exception):
     """There is no answer, or more of one than is wanted. Its text is one printable line without a secret."""
+
+    def __init__(self, text: str, cause: Cause) -> None:
+        super().__init__(text)
+        self.cause = cause
 
 
 class _Session(requests.Session):
@@ -57,6 +89,14 @@ class _Session(requests.Session):
         if options.get("timeout") is None:
             options["timeout"] = (CONNECT_SECONDS, READ_SECONDS)
         return super().request(*arguments, **options)
+
+
+_SYSTEM: Final[Mapping[type[OSError], Cause]] = {
+    socket.gaierror: "name",
+    ConnectionRefusedError: "refused",
+    ConnectionResetError: "broken",
+    BrokenPipeError: "broken",
+}
 
 
 def session(tls_ca_file: Path | None) -> requests.Session:
@@ -116,9 +156,10 @@ def ask(
     try:
         return future.result(seconds)
     except TimeoutError:
-        raise Unanswered(f"{one_line(url, 256)}: no answer within {seconds:g} seconds") from None
+        raise Unanswered(f"{one_line(url, 256)}: no answer within {seconds:g} seconds", "time") from None
     except (requests.RequestException, HTTPError, OSError) as error:
-        raise Unanswered(f"{one_line(url, 256)}: {_reason(error)}") from error
+        cause, words = reason(error)
+        raise Unanswered(f"{one_line(url, 256)}: {words}", cause) from error
 
 
 def _answer(response: requests.Response, limit: int) -> Answer:
@@ -127,9 +168,9 @@ def _answer(response: requests.Response, limit: int) -> Answer:
     while piece := response.raw.read(_PIECE, decode_content=False):
         body += piece
         if len(body) > limit:
-            raise Unanswered(f"{one_line(response.url, 256)}: more than {limit} octets")
+            raise Unanswered(f"{one_line(response.url, 256)}: more than {limit} octets", "size")
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Unanswered(f"{one_line(response.url, 256)}: compressed, which nobody asked for")
+        raise Unanswered(f"{one_line(response.url, 256)}: compressed, which nobody asked for", "compressed")
     media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return Answer(response.status_code, one_line(media_type, 128), bytes(body))
 
@@ -149,16 +190,28 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _reason(error: BaseException) -> str:
+def advice(cause: Cause, of: Server) -> str:
+    """What to try when there is no answer."""
+    return _ADVICE[cause].format(**of._asdict()).rstrip()
+
+
+def reason(error: BaseException) -> tuple[Cause, str]:
     """What lies at the bottom, in the words of the system or of TLS."""
     for each in _causes(error):
-        if isinstance(each, ssl.SSLCertVerificationError):
-            return f"its TLS certificate: {one_line(each.verify_message, 256)}"
-        if isinstance(each, requests.ConnectTimeout | requests.ReadTimeout):
-            return "no answer in time"
-        if isinstance(each, OSError) and each.strerror and not isinstance(each, requests.RequestException):
-            return one_line(each.strerror, 256)
-    return one_line(f"{type(error).__name__}: {error}", 256)
+        match each:
+            case ssl.SSLCertVerificationError():
+                return "certificate", f"its TLS certificate: {one_line(each.verify_message, 256)}"
+            case TimeoutError() | requests.ConnectTimeout() | requests.ReadTimeout():
+                return "time", "no answer in time"
+            case requests.exceptions.InvalidURL() | requests.exceptions.InvalidSchema() | requests.exceptions.MissingSchema():
+                return "url", "no HTTPS URL"
+            case ssl.SSLError():
+                return "tls", f"no TLS: {one_line(str(each.reason or 'it breaks off'), 256).replace('_', ' ').lower()}"
+            case OSError() if each.strerror and not isinstance(each, requests.RequestException):
+                return next((cause for kind, cause in _SYSTEM.items() if isinstance(each, kind)), "network"), one_line(
+                    each.strerror
+                )
+    return "broken", "the connection was broken off"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

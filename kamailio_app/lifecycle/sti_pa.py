@@ -19,7 +19,7 @@ from kamailio_app.credentials.credential import TrustAnchors
 from kamailio_app.credentials.tnauthlist import TNAuthList
 from kamailio_app.errors import StirError, failure
 from kamailio_app.grammar import one_line
-from kamailio_app.lifecycle.https import Answer, Unanswered, ask, session
+from kamailio_app.lifecycle.https import Answer, Server, Unanswered, advice, ask, session
 from kamailio_app.lifecycle.request import CrlPoint
 from kamailio_app.lifecycle.secret import secret
 from kamailio_app.lifecycle.spc_token import SpcToken, read_spc_token, signer_url
@@ -40,6 +40,16 @@ _ACCESS: Final = re.compile(r"[!-~]{1,16384}", re.ASCII)  # it becomes a header 
 _SPC: Final = re.compile(r"[0-9A-Z]{1,16}", re.ASCII)  # it becomes part of a path
 _URL: Final = re.compile(r"https?://[!-~]{1,2048}", re.ASCII)
 _TOKEN: Final = re.compile(r"[!-~]{1,65536}", re.ASCII)
+_SERVER: Final = Server(
+    "the STI-PA",
+    "sti_pa_url",
+    "sti_pa_tls_ca_file",
+    "The STI-PA answers only addresses that its portal lists: is this host's among them?",
+)
+_LATER: Final = "The STI-PA has trouble of its own: try again later."
+_NOT_THERE: Final = "That URL is the STI-PA's to mend, if `sti_pa_url` is right: show it this line."
+_REDIRECTED: Final = "Is `sti_pa_url` its API's host, as the STI-PA gave it, and not that of its portal?"
+_WORDLESS: Final = "Is `sti_pa_url` its API's host? If so, ask the STI-PA: its portal shows the account and its addresses."
 _HIDDEN: Final = "(secret)"
 
 
@@ -174,20 +184,23 @@ class StiPa:
 
     def _octets(self, url: str, limit: int) -> bytes:
         if not url.startswith("https://"):
-            raise failure("sti_pa_unreachable", f"{one_line(url, _MAX_WORDS)}: not https")
+            raise failure("sti_pa_unreachable", f"{one_line(url, _MAX_WORDS)}: not https", _NOT_THERE)
         answer = self._exchange("GET", url, limit=limit)
         if answer.status != 200:
-            raise failure("sti_pa_unreachable", f"{one_line(url, _MAX_WORDS)}: HTTP {answer.status}")
+            raise failure("sti_pa_unreachable", f"{one_line(url, _MAX_WORDS)}: HTTP {answer.status}", _NOT_THERE)
         return answer.body
 
     def _exchange(self, method: str, url: str, **options: Any) -> Answer:
         try:
             answer = ask(self._session, method, url, seconds=self._seconds, **options)
         except Unanswered as error:
-            raise failure("sti_pa_unreachable", self._shown(str(error))) from None
+            raise failure("sti_pa_unreachable", self._shown(str(error)), advice(error.cause, _SERVER)) from None
         if 300 <= answer.status < 400:
             # FX-2: where it leads is anybody's
-            raise failure("sti_pa_unreachable", f"{one_line(url, _MAX_WORDS)}: HTTP {answer.status}, no redirect is followed")
+            words = f"{one_line(url, _MAX_WORDS)}: HTTP {answer.status}, no redirect is followed"
+            raise failure("sti_pa_unreachable", words, _REDIRECTED)
+        if answer.status >= 500:
+            raise failure("sti_pa_unreachable", f"{one_line(url, _MAX_WORDS)}: HTTP {answer.status}{self._why(answer)}", _LATER)
         return answer
 
     def _base(self) -> str:
@@ -203,13 +216,21 @@ class StiPa:
             members = json_object(answer.body)
         except StirError as error:
             if not _fine(answer):
-                raise failure("sti_pa_refused", f"HTTP {answer.status}, and no words of the STI-PA") from None
+                raise failure("sti_pa_refused", f"HTTP {answer.status}, and no words of the STI-PA", _WORDLESS) from None
             raise failure("sti_pa_malformed", f"{answer.media_type or 'no media type'}: {error.detail}") from None
         status = members.get("status")
         says_yes = status.lower() == "success" if isinstance(status, str) else status is None and not members.get("errorCode")
         if not (_fine(answer) and says_yes):
             raise failure("sti_pa_refused", self._refusal(answer, members))
         return members
+
+    def _why(self, answer: Answer) -> str:
+        """What the STI-PA says of trouble of its own, if it says anything."""
+        try:
+            words = self._text(json_object(answer.body), "message")
+        except StirError:
+            words = ""
+        return f", {words}" if words else ""
 
     def _refusal(self, answer: Answer, members: dict[str, Any]) -> str:
         words = [

@@ -228,8 +228,8 @@ PASSES = {
     "authorization-remembered", "no-key-change", "key-change-lost",
 }  # fmt: skip
 FAILS = {
-    "500": "acme_refused",
-    "503-later": "acme_refused",
+    "500": "acme_unreachable",
+    "503-later": "acme_unreachable",
     "reset": "acme_unreachable",
     "endless": "acme_malformed",
     "redirect": "acme_refused",
@@ -575,15 +575,57 @@ def test_revoked_certificate_reaches_the_sti_pa(acme_office: Office, word: str, 
 # --- Where there is nothing to reach --------------------------------------------------------------------------------
 
 
+def test_every_refusal_that_says_when_to_come_again_is_heard(acme_office: Office) -> None:
+    for name, fault, of in (("rate", "rate-limited", 3600), ("order", "503-later", 3600), ("redirect", "redirect", 0)):
+        acme_office.ca.behave()
+        with acme_office.client() as client:
+            client.account()
+        acme_office.ca.misbehave(fault)
+        with pytest.raises(StirError):
+            acme_office.order(name)
+        again = pairs.recall(acme_office.provider.state_dir, name).not_before - acme_office.now()
+        assert again == pytest.approx(of or 300, abs=5), fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "detail", "advice"),
+    [
+        ("500", "HTTP 500", "try again later"),
+        ("redirect", "HTTP 302", "`acme_directory`"),
+        ("reset", "/acme/directory: the connection was broken off", "Try again in a while"),
+        ("no-nonce", "its answers bring no nonce", "`acme_directory`"),
+    ],
+)
+def test_next_step_is_about_the_cause(acme_office: Office, fault: str, detail: str, advice: str) -> None:
+    acme_office.ca.misbehave(fault)
+    with pytest.raises(StirError) as caught:
+        acme_office.order()
+    assert detail in caught.value.detail
+    assert advice in caught.value.advice
+    assert "{" not in str(caught.value)
+
+
+def test_what_the_ca_does_not_offer_is_not_to_be_tried_again(acme_office: Office) -> None:
+    acme_office.ca.misbehave("no-key-change")
+    with acme_office.client() as client:
+        client.account()
+        with pytest.raises(StirError) as caught:
+            client.rollover()
+    assert "ask the STI-CA" in caught.value.advice
+
+
 def test_unreachable_and_untrusted_servers(acme_office: Office) -> None:
     acme_office.rules(directory="https://localhost:1/acme/directory")
-    with refused("acme_unreachable"):
+    with pytest.raises(StirError) as caught:
         acme_office.order()
+    assert caught.value.detail == "https://localhost:1/acme/directory: Connection refused"
+    assert "nothing listens there" in caught.value.advice
     acme_office.rules(directory=acme_office.ca.url, tls_ca_file=None)
     with pytest.raises(StirError) as caught:
         acme_office.order()
     assert caught.value.token == "acme_unreachable"
     assert "certificate" in caught.value.detail
+    assert "`acme_tls_ca_file`" in caught.value.advice
 
 
 @pytest.mark.parametrize("change", [{"directory": ""}, {"directory": "http://localhost/acme"}])

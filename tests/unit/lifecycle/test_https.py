@@ -184,7 +184,7 @@ def test_a_library_cannot_switch_the_verification_off(server: LabStiPa) -> None:
 
 
 def test_nothing_goes_out_in_the_clear(through: requests.Session) -> None:
-    assert "No connection adapters" in unanswered(through, "http://localhost/")
+    assert "no HTTPS URL" in unanswered(through, "http://localhost/")
 
 
 def test_netrc_does_not_replace_the_access_token(

@@ -167,9 +167,8 @@ def test_close_forgets_the_access_token(client: StiPa, office: Office) -> None:
 # --- What it refuses ------------------------------------------------------------------------------------------------
 
 FAULTY = [
-    *(("500", name, "sti_pa_refused") for name in ("login", "token", "list")),
-    ("500", "crl", "sti_pa_unreachable"),
-    ("500-once", "login", "sti_pa_refused"),
+    *(("500", name, "sti_pa_unreachable") for name in ACTIONS),
+    ("500-once", "login", "sti_pa_unreachable"),
     *(("reset", name, "sti_pa_unreachable") for name in ACTIONS),
     ("reset-once", "login", "sti_pa_unreachable"),
     *(("slow", name, "sti_pa_unreachable") for name in ACTIONS),
@@ -261,7 +260,7 @@ def test_code_of_another_account_is_refused(office: Office, client: StiPa) -> No
 def test_post_is_not_repeated_where_it_may_have_been_done(office: Office, client: StiPa) -> None:
     client.login()
     office.server.misbehave("500-once", at="/api/v1/account")
-    with refused("sti_pa_refused"):
+    with refused("sti_pa_unreachable"):
         ask_token(client)
     assert office.server.asked == [LOGIN, TOKEN]
 
@@ -385,7 +384,7 @@ def test_answer_of_the_wrong_shape_is_malformed(answer: str, monkeypatch: pytest
         (200, '{"errorCode": 7}', "HTTP 200, errorCode 7: no message"),
         (200, '{"status": "success\\r\\n", "message": "\\u001b[2J"}', "HTTP 200, status success\\x0d\\x0a: \\x1b[2J"),
         (200, '{"status": true}', "HTTP 200: no message"),
-        (502, "<html>", "HTTP 502, and no words of the STI-PA"),
+        (403, "<html>", "HTTP 403, and no words of the STI-PA"),
         (400, '{"status": "success"}', "HTTP 400, status success: no message"),
     ],
 )
@@ -393,6 +392,14 @@ def test_refusals_are_shown_printable(status: int, answer: str, words: str, monk
     with pytest.raises(StirError) as caught:
         _stubborn(Answer(status, "text/html", answer.encode()), monkeypatch).login()
     assert (caught.value.token, caught.value.detail) == ("sti_pa_refused", words)
+
+
+@pytest.mark.parametrize(("answer", "words"), [("<html>", ""), ("[]", ""), ('{"message": "down\\r\\n"}', ", down\\x0d\\x0a")])
+def test_trouble_of_its_own_is_no_refusal(answer: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StirError) as caught:
+        _stubborn(Answer(503, "text/html", answer.encode()), monkeypatch).login()
+    assert (caught.value.token, caught.value.detail.partition(": ")[2]) == ("sti_pa_unreachable", f"HTTP 503{words}")
+    assert "try again later" in caught.value.advice
 
 
 @pytest.mark.parametrize("members", ['"crl": 5', '"crl": "ftp://x"', '"crl": "https://x y"', '"crl": "https://x", "iss": 5'])
