@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from threading import Thread
 from typing import Final
 
-from kamailio_app.doctor.finding import Check, Seen, State, failed, good, unseen
+from kamailio_app.credentials.credential import TrustAnchors
+from kamailio_app.credentials.crl import Revocations
+from kamailio_app.doctor.finding import Check, NotLookedAt, Seen, State, failed, good, unseen
 from kamailio_app.doctor.site import Site
 from kamailio_app.errors import StirError
 from kamailio_app.lifecycle import publication
@@ -21,11 +23,12 @@ _STATES: Final = {"good": State.GOOD, "warning": State.WARNING}
 
 def _published(site: Site) -> Iterator[Seen]:
     pairs = {**site.signing_now(), **site.to_come()}
+    trust = _trust(site)
     seen: dict[str, list[Seen]] = {}
 
     def look(name: str) -> None:
         try:
-            seen[name] = _one(site, name, pairs[name])
+            seen[name] = _one(site, name, pairs[name], trust)
         except StirError as error:
             seen[name] = [failed(error, name)]
 
@@ -39,9 +42,17 @@ def _published(site: Site) -> Iterator[Seen]:
         yield from seen.get(name) or [unseen(f"{name}: nothing came of it in {_SECONDS:g} s")]
 
 
-def _one(site: Site, name: str, signer: Signer) -> list[Seen]:
+def _trust(site: Site) -> tuple[TrustAnchors, Revocations | None] | None:
+    """With what was just fetched, where no server has kept anything yet."""
+    try:
+        return site.anchors, site.revocations
+    except NotLookedAt:
+        return None
+
+
+def _one(site: Site, name: str, signer: Signer, trust: tuple[TrustAnchors, Revocations | None] | None) -> list[Seen]:
     chain = site.loaded.pairs[name].chain
-    looked = publication.check(site.settings, signer.x5u, chain, now=max(site.now, signer.not_before))
+    looked = publication.check(site.settings, signer.x5u, chain, now=max(site.now, signer.not_before), trust=trust)
     wrong = [
         Seen(_STATES.get(each.grade, State.BAD), f"{name}: {each.check}: {each.words}", _FIX.format(name=name), each.clause)
         for each in looked.findings

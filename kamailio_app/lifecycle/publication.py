@@ -82,6 +82,12 @@ class Seen(NamedTuple):
         return "; ".join(f"{finding.check}: {finding.words}" for finding in self.findings if not finding.ok)
 
 
+NO_ROOTS: Final = (
+    "a server that runs keeps the STI-PA's list; before there is one, shakenctl sti-pa ca-list --out FILE and [trust] "
+    "trust_list_file, or [verification] ca_file"
+)
+
+
 def look(
     url: str,
     expected_chain: bytes | None,
@@ -113,8 +119,16 @@ def look(
     return Seen(url, all(finding.ok for finding in findings), findings)
 
 
-def check(settings: Settings, url: str, expected_chain: bytes | None, *, now: float) -> Seen:
-    """`look` by the settings: whom they trust, and what their [x5u] lets pass for a network of one's own.
+def check(
+    settings: Settings,
+    url: str,
+    expected_chain: bytes | None,
+    *,
+    now: float,
+    trust: tuple[TrustAnchors, Revocations | None] | None = None,
+) -> Seen:
+    """`look` by the settings: whom they trust, and what their [x5u] lets pass for a network of one's own. `trust`: instead of
+    what this host keeps.
 
     Errors: `tls_roots_unreadable`.
     """
@@ -122,16 +136,21 @@ def check(settings: Settings, url: str, expected_chain: bytes | None, *, now: fl
     fetch = replace(
         STRANGER, x5u=own.x5u, private_addresses=own.private_addresses, permit=own.permit, dns_servers=own.dns_servers
     )
-    known = trusted(settings)
+    anchors, revocations = trust or _kept(settings)
     return look(
         url,
         expected_chain,
         rules=settings.provider.publication,
-        anchors=known.sti_cas,
+        anchors=anchors,
         now=now,
         fetch=fetch,
-        revocations=known.revocations,
+        revocations=revocations,
     )
+
+
+def _kept(settings: Settings) -> tuple[TrustAnchors, Revocations | None]:
+    known = trusted(settings)
+    return known.sti_cas, known.revocations
 
 
 # --- Visits ---------------------------------------------------------------------------------------------------------
@@ -458,7 +477,7 @@ def _path(view: _View) -> _Verdict:
         return None
     found = _validated(view)
     if found is None:
-        return "warning", "no trust anchors here to validate it with: see ca_file and trust_list_url"
+        return "warning", f"not checked, for there are no roots here: {NO_ROOTS}"
     if isinstance(found, StirError):
         # Published before its time is no mistake
         return "warning" if found.token == "credential_not_yet_valid" else "bad", str(found)

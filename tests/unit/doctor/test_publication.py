@@ -34,3 +34,22 @@ def test_chain_is_looked_at_as_publish_check_does_it(clinic: Clinic, monkeypatch
     assert mine == theirs
     assert mine["fetch"].timeout == publication.STRANGER.timeout
     assert len(mine["revocations"].revoked) == 1
+
+
+def test_chain_is_validated_with_the_list_that_was_just_fetched(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any server has kept one here."""
+    asked: list[int] = []
+
+    def look(url: str, _expected: bytes | None, **options: Any) -> Seen:
+        asked.append(len(options["anchors"]))
+        return Seen(url, True, ())
+
+    monkeypatch.setattr(publication, "look", look)
+    clinic.set("verification", ca_file="")
+    for name in ("trust_list", "crl"):
+        (clinic.directory / "state" / name).unlink()
+    assert clinic.not_good("publication") == {}
+    clinic.web.answers.clear()
+    clinic.not_good("publication")
+    assert asked[0] > 0
+    assert asked[1:] == [0]
