@@ -15,6 +15,7 @@ import click
 
 from kamailio_app.cli.output import NO, UNUSABLE, emit, failures, json_option, settings_option, table
 from kamailio_app.errors import StirError, failure
+from kamailio_app.grammar import one_line
 from kamailio_app.runtime import number_file, number_postgresql
 from kamailio_app.runtime.number_import import Import, Imported
 from kamailio_app.runtime.number_rows import Row, csv_rows
@@ -105,17 +106,30 @@ def import_(
 @settings_option
 @json_option
 def show(*, number: str, file: Path | None, settings: Path, as_json: bool) -> None:
-    """Who may use NUMBER, and whether it is on the do-not-originate list. Exit status 1: it is on no list.
+    """Who may use NUMBER, and whether it is on the do-not-originate list.
+
+    A list that is not imported yet is named, and what it would say left open. Exit status 1: it is on no list.
 
     \b
     Example: shakenctl numbers show 12155550121
     """
     with failures():
         known = _settings(settings, file)
-        canonical = canonical_tn(number, known.signing.plan if known is not None else AS_WRITTEN) or number
-        lists = [_usable(place, kind) for kind, place in _places(known, file)]
+        canonical = canonical_tn(number, known.signing.plan if known is not None else AS_WRITTEN)
+        if not canonical:
+            raise click.BadParameter(f"{number!r} is no telephone number", param_hint="NUMBER")
+        places = _places(known, file)
+        there = [(kind, place) for kind, place in places if place.exists()] or places
+        for kind, place in places:
+            if (kind, place) not in there:
+                click.echo(f"{one_line(str(place))}: the {kind} list is not imported yet", err=True)
+        lists = [_usable(place, kind) for kind, place in there]
     customers = [name for numbers in lists for name in numbers.owners(canonical)]
-    never = any(numbers.holds(canonical) for numbers in lists if numbers.about and numbers.about.kind == DO_NOT_ORIGINATE)
+    never: bool | None = any(
+        numbers.holds(canonical) for numbers in lists if numbers.about and numbers.about.kind == DO_NOT_ORIGINATE
+    )
+    if not never and any(kind == DO_NOT_ORIGINATE for kind, place in places if (kind, place) not in there):
+        never = None  # nobody knows
     data = {"number": canonical, "customers": customers, "do_not_originate": never}
     emit(data, as_json, lambda: [f"{canonical}: {', '.join(customers) or 'nobody'}{'; it never calls' if never else ''}"])
     if not (customers or never):
@@ -147,7 +161,8 @@ def _settings(path: Path, file: Path | None) -> Settings | None:
 def _place(known: Settings | None, kind: str) -> Path:
     place: Path | None = getattr(known, OPTIONS[kind])
     if place is None:
-        raise failure("inventory_unreadable", f"the settings have no [signing] {OPTIONS[kind]}; name the file with --out")
+        words = f"Set it in [signing]: `{OPTIONS[kind]} = FILE`. Or name the file with --out."
+        raise failure("inventory_unreadable", f"the settings have no {OPTIONS[kind]}", words)
     return place
 
 
@@ -157,11 +172,17 @@ def _places(known: Settings | None, file: Path | None) -> list[tuple[str, Path]]
         return [("", file)]
     places = [(kind, place) for kind, option in OPTIONS.items() if (place := getattr(known, option)) is not None]
     if not places:
-        raise failure("inventory_unreadable", f"the settings have no [signing] {' or '.join(OPTIONS.values())}")
+        words = "Set one in [signing], or name the file with --file."
+        raise failure("inventory_unreadable", f"the settings have neither {' nor '.join(OPTIONS.values())}", words)
     return places
 
 
 def _usable(place: Path, kind: str) -> Numbers:
+    if not place.exists():
+        listed = f" --list {DO_NOT_ORIGINATE}" if kind == DO_NOT_ORIGINATE else ""
+        raise failure(
+            "inventory_unreadable", f"{place}: not imported yet", f"`shakenctl numbers import{listed} FILE` makes it."
+        )
     numbers = Numbers(place, kind)
     numbers.refresh(time.monotonic())
     if numbers.error is not None:

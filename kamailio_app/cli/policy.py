@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from functools import wraps
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,7 +56,13 @@ def command() -> None:
 @click.option("--to", "called", required=True, metavar="NUMBER", help="Who is called.")
 @click.option("--trunk", default="", help="As the routing script says in $avp(stir_trunk).")
 @click.option("--customer", default="", help="As the routing script says in $avp(stir_customer).")
-@click.option("--source", default="", metavar="ADDRESS", help="The IP address that the call comes from.")
+@click.option(
+    "--source",
+    default="",
+    metavar="ADDRESS",
+    callback=lambda _context, _option, value: _address(value),
+    help="The IP address that the call comes from.",
+)
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="The port that it comes from.")
 @click.option(
     "--transport",
@@ -116,6 +123,14 @@ def test(*, on: Trial, as_json: bool, file: Path) -> None:
     sys.exit(NO if wrong else FINE)
 
 
+def _address(text: str) -> str:
+    """As it is compared with the policy's networks."""
+    try:
+        return str(ip_address(text)) if text else ""
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no IP address") from None
+
+
 def _data(tried: Tried) -> dict[str, Any]:
     decision = tried.decision
     return {
@@ -139,7 +154,11 @@ def _unknown(said: dict[str, Any], policy: Policy) -> list[str]:
 
 def _lines(tried: Tried, remarks: list[str]) -> Iterator[str]:
     call = tried.call
-    where = [f"{name} {value}" for name, value in call._asdict().items() if value and name not in ("caller", "called")]
+    where = [
+        name if value is True else f"{name} {value}"
+        for name, value in call._asdict().items()
+        if value and name not in ("caller", "called")
+    ]
     yield f"{call.caller or NO_NUMBER} calls {call.called or NO_NUMBER}{''.join(f', {word}' for word in where)}"
     yield from remarks
     yield from (f"rule {step.rule}: {step.why}" for step in tried.steps)

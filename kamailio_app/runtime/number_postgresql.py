@@ -15,6 +15,8 @@ from kamailio_app.runtime.number_rows import Row, columns, usual
 SCHEMES: Final = ("postgres://", "postgresql://")
 _PORTION: Final = 20_000  # rows
 _DEFAULTS: Final = {"connect_timeout": "10", "application_name": "shakenctl", "client_encoding": "UTF8"}
+_DATABASE: Final = "Does `psql` with this URL and query answer from here? The former list stays in use."
+_INSTALL: Final = "Or export the numbers as CSV, and import that."
 _SHOWN: Final = 400  # characters of what the database says
 
 
@@ -41,12 +43,13 @@ def rows(url: str, query: str, *, named: bool) -> Iterator[Row]:
                 head = [column.name for column in cursor.description or ()]
                 where = columns(head, named) or usual(named)
                 if where.number >= len(head):
-                    raise failure("inventory_malformed", f"the query answers {len(head)} column; it takes customer and number")
+                    words = f"the query answers {len(head)} column; it takes customer and number"
+                    raise failure("inventory_malformed", words, "Mend `--query`: select customer, number from ...")
                 for line, cells in enumerate(cursor, 1):
                     yield where.row(line, ["" if cell is None else str(cell) for cell in cells])
     except (psycopg.Error, ValueError) as error:
         said = " ".join(str(error).split())[:_SHOWN]
-        raise failure("inventory_unreadable", f"{source(url)}: {said}") from None
+        raise failure("inventory_unreadable", f"{source(url)}: {said}", _DATABASE) from None
 
 
 def _parameters(url: str) -> dict[str, Any]:
@@ -55,13 +58,17 @@ def _parameters(url: str) -> dict[str, Any]:
         from psycopg import ProgrammingError
         from psycopg.conninfo import conninfo_to_dict
     except ImportError:
-        raise failure("inventory_unreadable", "PostgreSQL needs psycopg: install kamailio-stirshaken[postgresql]") from None
+        raise failure(
+            "inventory_unreadable", "PostgreSQL needs psycopg: install kamailio-stirshaken[postgresql]", _INSTALL
+        ) from None
     try:
         parameters = conninfo_to_dict(url) if url.startswith(SCHEMES) else {}
     except ProgrammingError:
         parameters = {}
     if not parameters:
-        raise failure("inventory_unreadable", "no URL of a PostgreSQL database: postgresql://user@host/database") from None
+        words = "no URL of a PostgreSQL database: postgresql://user@host/database"
+        raise failure("inventory_unreadable", words, "Compare `--from`.") from None
     if any("password" in name for name in parameters):
-        raise failure("inventory_unreadable", "a password in the URL is seen by all; PGPASSWORD or ~/.pgpass takes it")
+        words = "a password in the URL is seen by all; PGPASSWORD or ~/.pgpass takes it"
+        raise failure("inventory_unreadable", words, "Leave it out of `--from`; and is it in the shell's history now?")
     return parameters

@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TextIO
 
-from kamailio_app.errors import failure
+from kamailio_app.errors import StirError, failure
 from kamailio_app.runtime.number_entries import Entries
 
 CUSTOMER: Final = "customer"
 NUMBER: Final = "number"
 _SHOWN: Final = 10  # bad lines
 _PROGRESS_EVERY: Final = 20_000  # rows
+_IS_INVENTORY: Final = "Is it the inventory? Then leave `--list` out. If they are never to call: leave the column out. The former list stays in use."
+_IS_DO_NOT_ORIGINATE: Final = (
+    "Are these numbers that never call? Then `--list do-not-originate`; else name the column. The former list stays in use."
+)
 
 
 class Row(NamedTuple):
@@ -52,14 +56,21 @@ class BadRows:
 
 
 def columns(head: Sequence[str], named: bool) -> Columns | None:
-    """The columns by their names; None if these are no names. Errors: ValueError if one is missing."""
+    """The columns by their names; None if these are no names.
+
+    Errors: `inventory_malformed` if one is missing, or shows that this is the other list.
+    """
     names = [name.strip().lower() for name in head]
     if NUMBER not in names:
         return None
     if not named:
+        if CUSTOMER in names:
+            raise failure(
+                "inventory_malformed", f"there is a column {CUSTOMER}, so these are customers' numbers", _IS_INVENTORY
+            )
         return Columns(None, names.index(NUMBER))
     if CUSTOMER not in names:
-        raise ValueError(f"there is a column {NUMBER}, and none is {CUSTOMER}")
+        raise failure("inventory_malformed", f"there is a column {NUMBER}, and none is {CUSTOMER}", _IS_DO_NOT_ORIGINATE)
     return Columns(names.index(CUSTOMER), names.index(NUMBER))
 
 
@@ -83,6 +94,8 @@ def csv_rows(file: TextIO, source: str, *, named: bool, delimiter: str = ",") ->
         for cells in reader:
             if cells:
                 yield where.row(reader.line_num, cells)
+    except StirError as error:
+        raise failure(error.token, f"{source}: line {reader.line_num}: {error.detail}", error.advice) from error
     except (csv.Error, ValueError) as error:
         raise failure("inventory_malformed", f"{source}: line {reader.line_num}: {error}") from error
 

@@ -197,12 +197,16 @@ EXPECTED: Final = {
 }
 
 
+_EXPECTATIONS: Final = "Name the file with the calls that are expected, [[expect]]; `cfg/signing-policy-test.toml` is one."
+
+
 def expectations(path: Path, of: Trial) -> list[Expectation]:
     """The calls that the file names. Errors: `settings_unreadable`, `policy_malformed`."""
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise failure("settings_unreadable", f"{path}: {error}") from error
+        why = getattr(error, "strerror", "") or "it is not UTF-8"
+        raise failure("settings_unreadable", f"the expectations {path}: {why}", _EXPECTATIONS) from error
     except (ValueError, RecursionError) as error:
         raise failure("policy_malformed", f"{path}: {error}") from error
     given = document.get("expect", [])

@@ -30,6 +30,9 @@ from kamailio_app.sti_vs import VerificationRules
 from kamailio_app.tn import NumberPlan, canonical_tn
 
 DEFAULT_PATH = Path("/etc/kamailio/stirshaken.toml")
+_NO_SETTINGS: Final = (
+    "Copy `cfg/stirshaken.toml` there and fill it in; or name another file with --settings or in STIRSHAKEN_SETTINGS."
+)
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _NAMED: Final = (TRUNK, CERTIFICATE)  # these hold sections
 _SAFE_UP_TO: Final[Mapping[str, Any]] = {"max_redirects": 0, "max_iat_age": 300}
@@ -121,7 +124,9 @@ def load(path: Path) -> Settings:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise failure("settings_unreadable", f"{path}: {error}") from error
+        why = getattr(error, "strerror", "") or "it is not UTF-8"
+        missing = isinstance(error, FileNotFoundError)
+        raise failure("settings_unreadable", f"{path}: {why}", _NO_SETTINGS if missing else "") from error
     return parse(path, text)
 
 

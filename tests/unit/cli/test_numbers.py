@@ -116,7 +116,8 @@ def test_settings_without_list_are_said(desk: Desk) -> None:
     desk.configure("")
     done = desk.run("import", desk.csv("alpha,911\n"))
     assert done.exit_code == 3
-    assert "inventory_file; name the file with --out" in done.stderr
+    assert "no inventory_file" in done.stderr
+    assert "name the file with --out" in done.stderr
     assert desk.run("stat").exit_code == desk.run("show", "911").exit_code == 3
     assert desk.run("import", desk.csv("alpha,911\n"), "--out", str(desk.inventory)).exit_code == 0
 
@@ -147,14 +148,44 @@ def test_show_says_customers_and_whether_it_never_calls(desk: Desk) -> None:
     assert desk.json("show", "912") == {"number": "912", "customers": [], "do_not_originate": True}
     nobody = desk.run("show", "+913")
     assert (nobody.exit_code, nobody.stdout) == (1, "913: nobody\n")
-    assert desk.run("show", "no number").exit_code == 1
+    assert desk.run("show", "no number").exit_code == desk.run("show", "abc").exit_code == 2
 
 
 def test_show_does_not_guess_without_the_lists(desk: Desk) -> None:
-    desk.json("import", desk.csv("alpha,911\n"))
     done = desk.run("show", "911")
     assert done.exit_code == 3
-    assert f"inventory_unreadable: {desk.never}: No such file" in done.stderr
+    assert f"inventory_unreadable: {desk.inventory}: not imported yet" in done.stderr
+    assert "`shakenctl numbers import FILE` makes it" in done.stderr
+    desk.json("import", desk.csv("alpha,911\n"))
+    done = desk.run("show", "911")
+    assert (done.exit_code, done.stdout) == (0, "911: alpha\n")
+    assert done.stderr == f"{desk.never}: the do-not-originate list is not imported yet\n"
+    assert json.loads(desk.run("show", "911", "--json").stdout)["do_not_originate"] is None
+
+
+def test_inventory_is_not_imported_as_numbers_that_never_call(desk: Desk) -> None:
+    done = desk.run("import", desk.csv("customer,number\nalpha,911\n"), "--list", "do-not-originate")
+    assert done.exit_code == 3
+    assert "a column customer" in done.stderr
+    assert "leave `--list` out" in done.stderr
+    assert not desk.never.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("number\n911\n", "`--list do-not-originate`"),
+        ("911\n912\n", "`--list do-not-originate`"),
+        ("alpha;911\n", "`--delimiter`"),
+        ("", "`--allow-empty`"),
+        ("alpha,911\nbeta,bad\n", "`--skip-bad`"),
+    ],
+)
+def test_what_is_wrong_with_a_file_says_the_option(desk: Desk, text: str, advice: str) -> None:
+    done = desk.run("import", desk.csv(text))
+    assert done.exit_code == 3
+    assert advice in done.stderr.splitlines()[-1]
+    assert not desk.inventory.exists()
 
 
 def test_stat_shows_both_lists(desk: Desk) -> None:

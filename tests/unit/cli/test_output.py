@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from kamailio_app.cli.main import main
 from kamailio_app.cli.output import UNUSABLE, fail
 from kamailio_app.errors import FAILURES, failure
 
@@ -24,3 +28,11 @@ def test_advice_of_the_case_goes_before_that_of_the_table(capsys: pytest.Capture
     with pytest.raises(SystemExit):
         fail(failure("acme_unreachable", "no route", "Look at this one.\nThen at \x1b that."))
     assert capsys.readouterr().err.splitlines() == ["acme_unreachable: no route", "Look at this one.", "Then at \\x1b that."]
+
+
+def test_settings_that_are_not_there_say_what_to_copy_where(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["sti-pa", "login", "--settings", str(tmp_path / "nosuch.toml")])
+    said, advice = result.stderr.splitlines()
+    assert (result.exit_code, said) == (3, f"settings_unreadable: {tmp_path / 'nosuch.toml'}: No such file or directory")
+    for words in ("cfg/stirshaken.toml", "--settings", "STIRSHAKEN_SETTINGS"):
+        assert words in advice

@@ -104,13 +104,24 @@ def test_explain_tells_the_same_as_json() -> None:
     assert (told["decision"]["attest"], told["decision"]["action"]) == ("B", "sign")
 
 
+def test_address_that_is_none_is_no_address() -> None:
+    result = explain("--source", "192.0.2.555")
+    assert (result.exit_code, "no IP address" in result.stderr) == (2, True)
+
+
+def test_expectations_that_are_not_there_are_no_settings(tmp_path: Path) -> None:
+    result = run("test", str(tmp_path / "nosuch.toml"), "--policy", POLICY)
+    said, advice = result.stderr.splitlines()
+    assert (result.exit_code, "the expectations" in said, "[[expect]]" in advice) == (3, True, True)
+
+
 def test_explain_takes_policy_and_numbers_from_the_settings(tmp_path: Path) -> None:
     settings = tmp_path / "stirshaken.toml"
     settings.write_text(
         f'[signing]\npolicy_file = "{POLICY}"\n[numbers]\ncountry_code = "1"\nnational_number_length = 10', "utf-8"
     )
     result = run("explain", "--from", "2155550123", "--to", "911", "--trunk", "gateway-x", settings=settings)
-    assert result.stdout.startswith("12155550123 calls 911, trunk gateway-x, emergency True\n")
+    assert result.stdout.startswith("12155550123 calls 911, trunk gateway-x, emergency\n")
     assert "signed: C" in result.stdout
 
 
