@@ -72,7 +72,6 @@ def command(
     JSON or text. Certificates are held against the profile of ATIS-1000080 and the trust anchors of the settings; of a key and
     its certificate, both named, it is said that they belong together. Nothing is fetched, and no key is shown.
 
-    \b
     Lines with ! are findings, each with its clause. Exit status: 0, also with findings; 1 with findings and --strict;
     3 if a file is none of these, or is malformed.
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from kamailio_app.cli.output import FINE, NO, Command, emit, failures, json_option, settings_option, table
-from kamailio_app.errors import failure
+from kamailio_app.errors import FAILURES, failure
 from kamailio_app.grammar import one_line
 from kamailio_app.lifecycle import installation, pairs
 from kamailio_app.lifecycle.pairs import Pending
@@ -23,15 +23,34 @@ from kamailio_app.runtime.choice import moment, provider
 from kamailio_app.runtime.settings import Settings
 
 _MARKS: Final = {"good": "ok", "warning": "warn", "bad": "BAD", "done": "ok", "waits": "wait", "failed": "BAD"}
+_URL: Final = "Mend [signing] public_cert_url: https, a host name, port 443 or 8443, no query."
+_SERVE: Final = "cfg/PUBLISHING.md has how nginx or Kamailio serves publication_dir"
+_INSPECT: Final = "a chain is PEM, the signer's certificate first, then its issuers; shakenctl inspect says what it is."
+# What to do about the first check that is bad
+_MENDS: Final = {
+    "url": _URL,
+    "port": _URL,
+    "name": "Make a DNS entry for the host name, or mend [signing] public_cert_url.",
+    "address": "Its DNS entry is to be an address of the public internet.",
+    "connect": f"Does a web server listen there, and does the firewall let strangers in? {_SERVE}.",
+    "tls": f"The web server needs a TLS certificate for that host name that browsers accept. {_SERVE}.",
+    "status": f"The web server has to answer this URL with the chain: {_SERVE}.",
+    "octets": "Publish this pair's own chain at its URL; a changed certificate needs a new NAME, and so a new URL.",
+    "chain": f"Publish the chain as the STI-CA issued it: {_INSPECT}",
+    "path": "Ask the STI-CA for the intermediate certificates that belong to it.",
+}
 _HEAD: Final = ("NAME", "SPC", "STAGE", "NOT AFTER", "NEXT", "WHEN", "X5U")
 
 
 class _Target(NamedTuple):
-    """What is looked at. `expected`: what should stand there; None: any good chain."""
+    """What is looked at. `expected`: what should stand there; None: any good chain. `staged`: it was published by us, or is not
+    ours to publish.
+    """
 
     name: str
     url: str
     expected: bytes | None
+    staged: bool = True
 
 
 def control_option(command: Command) -> Command:
@@ -164,10 +183,8 @@ def advance(*, control: str, settings: Path, as_json: bool) -> None:
 def status(settings: Path, as_json: bool) -> None:
     """Which pair is how far, what comes next, and when. Changes nothing and fetches nothing.
 
-    \b
-    Stages: requested, issued, published, installed (waits for its time or for a reload), signs, replaced, ended,
-    superseded (a younger one signs already), revoked, withdrawn (taken out of certificate_dir by hand),
-    refused (not usable).
+    Stages: requested, issued, published, installed (waits for its time or for a reload), signs, replaced, ended, superseded (a
+    younger one signs already), revoked, withdrawn (taken out of certificate_dir by hand), refused (not usable).
 
     \b
     Example:
@@ -241,7 +258,8 @@ def _targets(known: Settings, name: str | None) -> list[_Target]:
     for pair in pairs.pending(known.provider.state_dir):
         if pair.state != "requested" and name in (None, pair.name):
             place = rotation.place(pair)
-            found[place.name] = _Target(pair.name, place.url, installation.read(pair.chain_file))
+            staged = pair.state != "issued" or known.provider.publication.directory is None
+            found[place.name] = _Target(pair.name, place.url, installation.read(pair.chain_file), staged)
     loaded = rotation.loaded()
     for each, signer in loaded.signers.items():
         if name in (None, each):
@@ -261,7 +279,7 @@ def _none_failed(steps: Iterable[Step]) -> bool:
 
 
 def _tell(steps: Sequence[Step], as_json: bool, *, fine: bool) -> None:
-    data = {"steps": [step._asdict() | {"when": _when(step.when)} for step in steps], "fine": fine}
+    data = {"steps": [step._asdict() | {"when": _when(step.when), "next": _after(step)} for step in steps], "fine": fine}
     emit(data, as_json, lambda: _steps_as_text(steps))
     sys.exit(FINE if fine else NO)
 
@@ -277,10 +295,27 @@ def _steps_as_text(steps: Sequence[Step]) -> Iterator[str]:
             for step in steps
         ),
     )
+    yield from dict.fromkeys([f"Next: {after}" for step in steps if (after := _after(step))])
+
+
+def _after(step: Step) -> str:
+    """What to do about a step that failed; empty if it did not."""
+    if step.state != "failed":
+        return ""
+    if step.action == "look":
+        return f"shakenctl publish check {one_line(step.pair)} says all that strangers see there, and what to do"
+    row = FAILURES.get(step.words.partition(":")[0])
+    return row.advice if row else ""
 
 
 def _seen_as_data(target: _Target, seen: Seen) -> dict[str, Any]:
-    return {"name": target.name, "url": seen.url, "ok": seen.ok, "findings": [finding._asdict() for finding in seen.findings]}
+    return {
+        "name": target.name,
+        "url": seen.url,
+        "ok": seen.ok,
+        "findings": [finding._asdict() for finding in seen.findings],
+        "next": _mend(target, seen),
+    }
 
 
 def _seen_as_text(found: Iterable[tuple[_Target, Seen]]) -> Iterator[str]:
@@ -290,6 +325,18 @@ def _seen_as_text(found: Iterable[tuple[_Target, Seen]]) -> Iterator[str]:
             ("", "CHECK", "SEEN"),
             ((_MARKS[finding.grade], finding.check, f"{finding.words}{_source(finding)}") for finding in seen.findings),
         )
+        if mend := _mend(target, seen):
+            yield f"Next: {mend}"
+
+
+def _mend(target: _Target, seen: Seen) -> str:
+    """What to do about the first thing that is bad; empty if nothing is."""
+    wrong = next((finding.check for finding in seen.findings if not finding.ok), "")
+    if wrong and not target.name:
+        return "whoever publishes it has to mend it; if that is you, cfg/PUBLISHING.md."
+    if wrong and not target.staged:
+        return f"it is not published yet: shakenctl publish stage {one_line(target.name)}"
+    return _MENDS.get(wrong, f"{_SERVE}.") if wrong else ""
 
 
 def _source(finding: Finding) -> str:

@@ -414,6 +414,8 @@ def _size(view: _View) -> _Verdict:
     if view.chain is None:
         return None
     size = len(view.chain)
+    if not size:
+        return "bad", "nothing: the body is empty"
     if size > view.fetch.max_bytes:
         return "bad", f"more than {view.fetch.max_bytes} octets"
     return "warning" if size > _LARGE else "good", f"{size} octets"
@@ -496,7 +498,7 @@ def _ours(view: _View) -> _Verdict:
         return None
     if isinstance(view.ours, StirError):
         return "bad", f"our own verification would not get it: {view.ours}"
-    return "good", "our own verification gets it"
+    return "good", "our own verification can fetch it, whatever it is worth"
 
 
 _CHECKS: Final[tuple[tuple[str, str, Callable[[_View], _Verdict]], ...]] = (

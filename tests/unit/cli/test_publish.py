@@ -141,6 +141,7 @@ def test_publication_that_is_bad_is_said_and_refused(office: Office) -> None:
         result = office.run(*words)
         assert result.exit_code == 1
         assert "status: 404" in result.stdout
+        assert "Next: shakenctl publish check one says all that strangers see there" in result.stdout
     assert not [*(office.directory / "certs").iterdir()]
 
 
@@ -239,6 +240,34 @@ def test_check_says_what_is_wrong_and_where_that_stands(office: Office) -> None:
     code, data = office.data("check", "https://cr.example.net/x.pem")
     assert (code, data["fine"]) == (1, False)
     assert data["checks"][0]["findings"] == [BAD._asdict()]
+    assert data["checks"][0]["next"].startswith("whoever publishes it has to mend it")
+
+
+def test_check_of_a_pair_that_was_never_staged_says_how(office: Office) -> None:
+    office.wait("one")
+    office.finding = BAD
+    assert office.run("check", "one").stdout.splitlines()[-1] == "Next: it is not published yet: shakenctl publish stage one"
+    office.finding = GOOD
+    office.run("stage", "one")
+    office.finding = BAD
+    assert office.run("check", "one").stdout.splitlines()[-1].startswith("Next: The web server has to answer this URL")
+
+
+@pytest.mark.parametrize(("check", "next_"), [("name", "Make a DNS entry"), ("tls", "TLS certificate"), ("profile", "cfg/")])
+def test_first_thing_that_is_bad_has_a_next_step(office: Office, check: str, next_: str) -> None:
+    office.wait("one").write(office.directory / "certs", "used")
+    office.finding = Finding(check, "bad", "words", "clause")
+    code, data = office.data("check", "used")
+    assert (code, next_ in data["checks"][0]["next"]) == (1, True)
+
+
+def test_directory_that_takes_no_chain_has_a_next_step(office: Office) -> None:
+    office.wait("one")
+    (office.directory / "published").rmdir()
+    (office.directory / "published").write_text("a file")
+    result = office.run("stage", "one")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-1].startswith("Next: ")
 
 
 @pytest.mark.parametrize(
