@@ -398,7 +398,7 @@ FAILURES: Final[dict[str, Failure]] = {
         "RFC 5958",
         "The private key cannot be read.",
         "Is it there, and may this user read it? `ls -l`. `shakenctl key new` makes one; the STI-CA account's, "
-        "acme_account_key_file, is made by `shakenctl acme account`.",
+        "acme_account_key_file, is made by `shakenctl acme register`.",
     ),
     "key_exists": Failure(
         ProviderRefused,
