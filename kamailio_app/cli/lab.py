@@ -117,7 +117,7 @@ def tell(*, directory: Path, words: tuple[str, ...], as_json: bool) -> None:
 
     \b
     Examples:
-      shakenctl lab tell /tmp/lab misbehave sti-ca:rate-limited-once
+      shakenctl lab tell /tmp/lab misbehave sti-ca:rate-limited
       shakenctl lab tell /tmp/lab behave
       shakenctl lab tell /tmp/lab revoke sp1234-20261129
       shakenctl lab tell /tmp/lab unlist-ca

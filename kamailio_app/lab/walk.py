@@ -221,7 +221,7 @@ def by_hand(programs: Path) -> Iterator[str]:
     yield "  shakenctl acme register && shakenctl acme order"
     yield "What its servers can do wrong, and one of it:"
     yield "  shakenctl lab faults"
-    yield "  shakenctl lab tell ~/shaken-lab misbehave sti-ca:rate-limited-once"
+    yield "  shakenctl lab tell ~/shaken-lab misbehave sti-ca:rate-limited"
 
 
 def _go(walker: _Walker, stack: ExitStack) -> None:

@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from kamailio_app.cli.main import main
+from kamailio_app.lab.control import Control
+from kamailio_app.lab.world import World
 from kamailio_app.lifecycle.checklist import State
 from kamailio_app.lifecycle.checklist_steps import steps_of
 
@@ -21,6 +23,10 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = (ROOT / "cfg/ONBOARDING.md").read_text("utf-8")
 WRITTEN: Final = PAGE.partition("<!-- checklists: begin -->")[0]
 LINES: Final = [line for block in re.findall(r"```sh\n(.*?)```", WRITTEN, re.DOTALL) for line in block.splitlines()]
+LABORATORY: Final = [
+    line.removeprefix("$ ") for block in re.findall(r"```console\n(.*?)```", WRITTEN, re.DOTALL) for line in block.splitlines()
+]
+_STATE_DIR: Final = "/var/lib/kamailio-stirshaken/provider"
 _WHEN: Final = 1_796_000_000.0  # 2026-11-30
 
 
@@ -28,7 +34,8 @@ _WHEN: Final = 1_796_000_000.0  # 2026-11-30
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The page's settings and receipt, on a day in its time."""
     (settings,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "stirshaken.toml").write_text(f'{settings}provider_state_dir = "state"\n')
+    assert _STATE_DIR in settings
+    (tmp_path / "stirshaken.toml").write_text(settings.replace(_STATE_DIR, "state"))
     (tmp_path / "receipt.pdf").write_bytes(b"paid")
     monkeypatch.setattr("kamailio_app.cli.onboard.time", SimpleNamespace(time=lambda: _WHEN))
     monkeypatch.chdir(tmp_path)
@@ -66,3 +73,17 @@ def test_command_between_the_lines_is_one(line: str) -> None:
 def test_every_state_is_explained() -> None:
     told = {State.BLOCKED: "after"}
     assert [state for state in State if f"`{told.get(state, state.value)}`" not in WRITTEN] == []
+
+
+def test_laboratory_of_the_page_can_be_gone_through(tmp_path: Path) -> None:
+    """Its lines in their order, but for the server and the shell's own: the server runs here."""
+    directory = tmp_path / "lab"
+    with World(directory) as world, Control(directory, world.tell):
+        for line in LABORATORY:
+            words = shlex.split(line.replace("~/shaken-lab", str(directory)))
+            if words[0] == "export" or words[1:3] == ["lab", "up"]:
+                assert str(directory) in line.replace("~/shaken-lab", str(directory))
+                continue
+            done = CliRunner().invoke(main, words[1:], env={"STIRSHAKEN_SETTINGS": str(world.settings_file)})
+            assert (words[0], done.exit_code) == ("shakenctl", 0), f"{line}: {done.output}"
+    assert [line for line in LABORATORY if "lab up" in line]

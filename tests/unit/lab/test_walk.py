@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from kamailio_app.cli import lab
 from kamailio_app.lab import walk
+from kamailio_app.lab.world import FAULTS
 
 HEAD = "time  orig  dest  attest  result    token             trunk  customer  origid\n"
 UNSIGNED = f"{HEAD}2026-11-29T21:29:45.512Z  12155550121  12155550131          unsigned  certificate_none\n"
@@ -46,3 +49,10 @@ def test_walk_says_how_to_go_on_by_hand() -> None:
     assert "/opt/x/.venv/bin/shakenctl lab up ~/shaken-lab" in text
     assert "STIRSHAKEN_SETTINGS=~/shaken-lab/stirshaken.toml" in text
     assert "lab tell" in text
+
+
+def test_faults_that_are_named_as_examples_are_some() -> None:
+    text = "\n".join([*walk.by_hand(Path("/x")), Path(lab.__file__).read_text()])
+    named = re.findall(r"misbehave (sti-\w+):(\S+)", text)
+    assert len(named) > 1
+    assert [fault for server, fault in named if fault not in FAULTS[server]] == []
