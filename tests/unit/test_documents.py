@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import tomllib
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from kamailio_app.errors import FAILURES
 from kamailio_app.runtime.settings import parse
 from tests.documents import TABLES, VERIFICATION, with_table
+
+from .cli.command_tree import parsed
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _LINK: Final = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
@@ -49,6 +52,20 @@ def is_settings(document: str, block: str) -> bool:
 @pytest.mark.parametrize(("document", "block"), [entry for entry in settings_blocks() if is_settings(*entry)])
 def test_settings_that_a_document_shows_are_settings(document: str, block: str) -> None:
     assert parse(ROOT / document, block)
+
+
+def command_lines() -> list[tuple[str, str]]:
+    """What stands between the words of a page and begins with shakenctl."""
+    pages = [document for document in documents() if document == "README.md" or document.startswith("cfg/")]
+    spans = re.compile(r"`(shakenctl [^`]+)`")
+    return sorted(
+        {(page, " ".join(line.split())) for page in pages for line in spans.findall((ROOT / page).read_text("utf-8"))}
+    )
+
+
+@pytest.mark.parametrize(("page", "line"), command_lines())
+def test_command_between_the_words_of_a_page_is_one(page: str, line: str) -> None:
+    parsed(shlex.split(line)[1:], whole=False)
 
 
 def test_every_failure_of_verification_is_in_the_table() -> None:
