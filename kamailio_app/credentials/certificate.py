@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Final
 
@@ -12,6 +13,8 @@ from kamailio_app.errors import failure
 
 MAX_CHAIN: Final = 8
 _PEM: Final = b"-----BEGIN CERTIFICATE-----"
+_LABEL: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,64})-----")
+_WEB_PAGE: Final = re.compile(rb"\s*<(?:!doctype|html|\?xml)", re.IGNORECASE)
 # What cryptography raises for octets that are no certificate, or one with extensions that cannot be read
 MALFORMED: Final = (
     ValueError,
@@ -40,8 +43,17 @@ def parse_chain(octets: bytes, *, limit: int = MAX_CHAIN) -> tuple[x509.Certific
                 raise failure("credential_malformed", f"{len(certificates)} certificates")
             certificates.sort(key=is_ca)  # stable: the order within signers and within CAs is kept
     except MALFORMED as error:
-        raise failure("credential_malformed", str(error)) from error
+        raise failure("credential_malformed", seen_instead(octets)) from error
     return tuple(certificates)
+
+
+def seen_instead(octets: bytes) -> str:
+    """What octets are that are no certificate: the library says where its decoder stopped, which tells nobody anything."""
+    if _PEM in octets:
+        return "what stands in the PEM is no certificate that can be decoded"
+    if label := _LABEL.search(octets):
+        return f"no certificate, but {label[1].decode('ascii')}"
+    return f"no certificate, but {'a web page' if _WEB_PAGE.match(octets) else f'{len(octets)} octets of something else'}"
 
 
 def is_ca(certificate: x509.Certificate) -> bool:

@@ -27,6 +27,7 @@ from kamailio_app.credentials.constraints import ClaimConstraints
 from kamailio_app.credentials.names import identifier, issuer_key
 from kamailio_app.credentials.tnauthlist import TNAuthList
 from kamailio_app.errors import UnsupportedCredential, failure
+from kamailio_app.grammar import one_line
 
 
 def _check_issuer_usage(_policy: Policy, _issuer: x509.Certificate, usage: x509.KeyUsage | None) -> None:
@@ -63,6 +64,10 @@ class Credential:
     findings: tuple[str, ...] = ()  # what breaks the profile of ATIS-1000080: "CLAUSE: words"
 
 
+_EXHAUSTED: Final = "candidates exhausted"
+_NO_PATH: Final = "no path to a trust anchor holds: a certificate on it is not valid now, no CA's, or has not signed the next"
+
+
 class TrustAnchors:
     """The roots that operators trust: the STI-PA's list or files of their own. Immutable."""
 
@@ -85,10 +90,27 @@ class TrustAnchors:
             .extension_policies(ca_policy=_CA_POLICY, ee_policy=_SIGNER_POLICY)
             .build_client_verifier()
         )
+        others = list(intermediates)
         try:
-            return verifier.verify(signer, list(intermediates)).chain
+            return verifier.verify(signer, others).chain
         except (VerificationError, ValueError) as error:
-            raise failure("credential_untrusted", str(error)) from error
+            raise failure("credential_untrusted", self._why(signer, others, str(error))) from error
+
+    def _why(self, signer: x509.Certificate, others: list[x509.Certificate], words: str) -> str:
+        """Whose certificate is missing, if one is; else what the library says, where that tells anything."""
+        try:
+            known = {each.subject: each for each in (*others, *self.certificates)}
+            last, seen = signer, {signer.subject}
+            while (above := known.get(last.issuer)) is not None and above.subject not in seen:
+                last = above
+                seen.add(last.subject)
+            if last.issuer == last.subject and last not in self.certificates:
+                return f"{_shown(last.subject)} is not among the trust anchors"
+            if above is None:
+                return f"no certificate of {_shown(last.issuer)}, neither in the chain nor among the trust anchors"
+        except MALFORMED:  # a name that cannot be read
+            pass
+        return _NO_PATH if _EXHAUSTED in words else words
 
 
 def validate(
@@ -197,6 +219,10 @@ def _credential(key: EllipticCurvePublicKey, authority: TNAuthList, chain: Seque
 
 def _identifier(certificate: x509.Certificate) -> str:
     return identifier(issuer_key(certificate.issuer), certificate.serial_number)
+
+
+def _shown(name: x509.Name) -> str:
+    return one_line(name.rfc4514_string(), 256)
 
 
 def _self_issued(certificate: x509.Certificate) -> bool:

@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from cryptography import x509
@@ -205,16 +205,20 @@ def _is_part(point: x509.IssuingDistributionPoint) -> bool:
 def _check_time(head: Revocations, now: float, former: Revocations | None) -> None:
     """Errors: `crl_stale`, `crl_rollback`."""
     if now >= head.next_update:
-        raise failure("crl_stale", f"nextUpdate {head.next_update}")
+        raise failure("crl_stale", f"nextUpdate {_moment(head.next_update)}")
     if head.this_update > now + _CLOCK_SKEW:
-        raise failure("crl_stale", f"thisUpdate {head.this_update}")
+        raise failure("crl_stale", f"thisUpdate {_moment(head.this_update)}")
     if former is None:
         return
     # RFC 5280 5.2.3: numbers go up within one issuer's lists
     if head.issuer == former.issuer and head.number < former.number:
         raise failure("crl_rollback", f"number {head.number} after {former.number}")
     if head.this_update < former.this_update:
-        raise failure("crl_rollback", f"thisUpdate {head.this_update} after {former.this_update}")
+        raise failure("crl_rollback", f"thisUpdate {_moment(head.this_update)} after {_moment(former.this_update)}")
+
+
+def _moment(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%F %T}Z"
 
 
 def _revoked(crl: x509.CertificateRevocationList) -> Iterator[str]:

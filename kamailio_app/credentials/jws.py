@@ -99,7 +99,8 @@ def json_object(octets: bytes) -> dict[str, Any]:
     try:
         value = json.loads(octets, object_pairs_hook=_members, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise JwsRefused("malformed", one_line(str(error))) from error
+        ours = type(error) is ValueError
+        raise JwsRefused("malformed", one_line(str(error)) if ours else "what is in it is no JSON") from error
     if not isinstance(value, dict):
         raise JwsRefused("malformed", "no JSON object")
     return value
@@ -113,7 +114,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> Any:
-    raise ValueError(text)
+    raise ValueError(f"{text} is no JSON")
 
 
 def _compact(text: str) -> tuple[str, str, str]:
@@ -190,9 +191,9 @@ def _check_signature(signed: Signed, signer: x509.Certificate) -> None:
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
         raise JwsRefused("untrusted", "the signer's key is not on P-256")
     if len(signed.signature) != 64:
-        raise JwsRefused("signature", f"{len(signed.signature)} octets")
+        raise JwsRefused("signature", f"{len(signed.signature)} octets instead of 64")
     r, s = int.from_bytes(signed.signature[:32], "big"), int.from_bytes(signed.signature[32:], "big")
     try:
         key.verify(encode_dss_signature(r, s), signed.signing_input, ECDSA(SHA256()))
     except InvalidSignature:
-        raise JwsRefused("signature") from None
+        raise JwsRefused("signature", "the text was changed after it was signed, or another key signed it") from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from cryptography import x509
@@ -99,7 +100,7 @@ def read_trust_list(
         signer_pem="".join(each.public_bytes(Encoding.PEM).decode("ascii") for each in (signer, *issuers)),
     )
     if now >= held.expires:
-        raise failure("trust_list_expired", f"exp {held.expires}")
+        raise failure("trust_list_expired", f"it expired {datetime.fromtimestamp(held.expires, UTC):%F %T}Z")
     if former is not None and held.sequence < former.sequence:
         raise failure("trust_list_rollback", f"sequence {held.sequence} after {former.sequence}")
     return held

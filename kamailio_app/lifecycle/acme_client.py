@@ -270,7 +270,8 @@ class AcmeClient:
             raise failure("acme_account_refused", problem(error)) from None
 
     def _binding(self, acme: _Acme) -> dict[str, Any]:
-        text = secret(self._rules.eab_key_file, MAC_KEY_VARIABLE, "the MAC key of the external account binding").strip()
+        what = "the MAC key of the external account binding"
+        text = secret(self._rules.eab_key_file, MAC_KEY_VARIABLE, what, "[sti_ca] eab_key_file").strip()
         mac_key = text.rstrip("=").replace("+", "-").replace("/", "_")
         if not _BASE64URL.fullmatch(mac_key) or len(mac_key) % 4 == 1:
             raise failure("acme_account_refused", "the MAC key of the external account binding is no base64url")

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ObjectIdentifier
 
 from kamailio_app.credentials import constraints, profile, tnauthlist
-from kamailio_app.credentials.certificate import MALFORMED, is_ca
+from kamailio_app.credentials.certificate import MALFORMED, is_ca, seen_instead
 from kamailio_app.credentials.constraints import ClaimConstraints
 from kamailio_app.credentials.credential import Credential, check_validity, fitness, validate
 from kamailio_app.credentials.crl import check_revocation
@@ -197,7 +197,7 @@ def load_certificates(octets: bytes) -> list[x509.Certificate]:
                 certificates.append(load(block))
         except MALFORMED as error:
             where = f"certificate {number} of {len(blocks)}: " if len(blocks) > 1 else ""
-            raise failure(_MALFORMED, f"{where}{one_line(str(error))}") from error
+            raise failure(_MALFORMED, f"{where}{seen_instead(block)}") from error
     return certificates
 
 

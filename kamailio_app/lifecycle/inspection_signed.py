@@ -20,6 +20,7 @@ from kamailio_app.lifecycle.inspection_content import Content, Finding, authorit
 from kamailio_app.lifecycle.inspection_key import key_in_words
 from kamailio_app.lifecycle.inspection_trust import Trusted
 from kamailio_app.lifecycle.spc_token import look_at_spc_token, read_spc_token
+from kamailio_app.runtime import choice
 
 CA_LIST: Final = "list of STI-CAs"
 SPC_TOKEN: Final = "SPC token"
@@ -99,7 +100,7 @@ def _show_end(content: Content, expires: object, now: float, token: str) -> None
         return
     content.fields["expires"] = moment(datetime.fromtimestamp(expires, UTC))
     if now >= expires:
-        content.add(Finding(FAILURES[token].clause, f"{token}: exp {int(expires)}", token))
+        content.add(Finding(FAILURES[token].clause, f"{token}: it expired {choice.moment(int(expires))}", token))
 
 
 def _show_verdict(content: Content, signed: Signed, trust: Trusted, verify: _Verify) -> None:

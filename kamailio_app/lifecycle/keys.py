@@ -31,6 +31,7 @@ from kamailio_app.lifecycle.files import PRIVATE, write_new
 from kamailio_app.passport.encoding import canonical_json, to_base64url
 from kamailio_app.runtime.keystore import FORBIDDEN_MODE, private_key
 
+_KEY: Final = b"PRIVATE KEY-----"
 _MAX_FILE: Final = 1 << 16
 _COORDINATE: Final = 32  # octets
 
@@ -62,9 +63,23 @@ def read_key(path: Path, passphrase: bytes | None = None) -> EllipticCurvePrivat
             octets = file.read(_MAX_FILE)
     except OSError as error:
         raise failure("key_unreadable", f"{path}: {error.strerror}") from error
-    if mode & FORBIDDEN_MODE:
+    if mode & FORBIDDEN_MODE and _KEY in octets:
         raise failure("key_permissions", f"{path.name} has mode {stat.S_IMODE(mode):o}")
-    return private_key(path.name, octets, passphrase)
+    try:
+        return private_key(path.name, octets, passphrase)
+    except StirError as error:
+        raise failure(error.token, error.detail, _advice(error, octets)) from error
+
+
+def _advice(error: StirError, octets: bytes) -> str:
+    """About a file that somebody named: nothing signs with it."""
+    if error.token == "key_curve_unsupported":
+        return "SHAKEN has ES256, so keys on P-256 alone: `shakenctl key new FILE` makes one."
+    if b"ENCRYPTED" in octets:
+        return "Name the file with its passphrase: --passphrase-file."
+    if b"-----BEGIN CERTIFICATE-----" in octets and _KEY not in octets:
+        return "That is a certificate, which has no secret. Name its key, or make one: `shakenctl key new FILE`."
+    return "A private key is PKCS#8 or SEC1 in PEM. `shakenctl key new FILE` makes one."
 
 
 def fingerprint(key: EllipticCurvePublicKey, form: Literal["jwk", "spki"]) -> str:

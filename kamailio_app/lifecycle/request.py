@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from kamailio_app.credentials import tnauthlist
-from kamailio_app.credentials.certificate import MALFORMED
+from kamailio_app.credentials.certificate import MALFORMED, seen_instead
 from kamailio_app.credentials.tnauthlist import TNAuthList
 from kamailio_app.errors import UnsupportedCredential, failure
 from kamailio_app.grammar import URI_CHARACTERS, one_line
@@ -23,6 +23,7 @@ Request = x509.CertificateSigningRequest  # for those who may not name cryptogra
 _PEM: Final = re.compile(rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----")
 _URL: Final = re.compile(rf"https?://{URI_CHARACTERS}")
 _LONGEST: Final = 64
+_COUNTRY: Final = re.compile(r"[A-Za-z]{2}", re.ASCII)
 # RFC 4514 3 has the other keywords
 _KEYWORDS: Final = {"S": NameOID.STATE_OR_PROVINCE_NAME, "SERIALNUMBER": NameOID.SERIAL_NUMBER, "E": NameOID.EMAIL_ADDRESS}
 # "L = Bridgewater, ST = NJ" as `openssl x509` and the STI-PA write it; RFC 4514 has no spaces there, and capitals
@@ -76,7 +77,8 @@ def read_request(octets: bytes) -> x509.CertificateSigningRequest:
             request.subject.rfc4514_string()
             list(request.extensions)
     except MALFORMED as error:
-        raise failure("request_malformed", one_line(str(error))) from error
+        words = "what stands in the PEM is none that can be decoded" if _PEM.search(octets) else seen_instead(octets)
+        raise failure("request_malformed", words.replace("no certificate, but ", "")) from error
     if not valid:
         raise failure("request_malformed", "its signature is wrong")
     return request
@@ -121,6 +123,8 @@ def _subject(country: str, organization: str, common_name: str, serial_number: s
     )
     if not (country and organization and common_name):
         raise failure("request_invalid", "no country or organization")
+    if not _COUNTRY.fullmatch(country):
+        raise failure("request_invalid", f"country {one_line(country, 64)!r} is not of two letters, as US and CA are")
     for _, value in held:
         # RFC 5280 A.1: the upper bound of each
         if len(value) > _LONGEST:

@@ -18,7 +18,9 @@ from kamailio_app.credentials.jws import Fault, JwsRefused, Signed, json_object,
 from kamailio_app.credentials.tnauthlist import TNAuthList
 from kamailio_app.errors import UnsupportedCredential, failure
 from kamailio_app.grammar import URI_CHARACTERS, one_line
+from kamailio_app.lifecycle.issued import described
 from kamailio_app.passport.encoding import to_base64url
+from kamailio_app.runtime.choice import moment
 
 ANSWERS: Final = ("token",)  # the token as text in the STI-PA's answer
 _REFUSALS: Final[dict[Fault, str]] = {
@@ -29,6 +31,10 @@ _REFUSALS: Final[dict[Fault, str]] = {
 _URL: Final = re.compile(rf"https://{URI_CHARACTERS}", re.IGNORECASE)
 _MAX_OCTETS: Final = 16384
 _MAX_TIME: Final = 1 << 53  # RFC 8259 6: what every JSON reader agrees on
+_YEAR_10000: Final = 253402300800
+_ITS_CODE: Final = "Does the account at the STI-PA have that code? Compare `spc`."
+_ITS_KEY: Final = "Compare the key: `shakenctl key fingerprint FILE`, and `spc_token_fingerprint`; then ask for another token."
+_ITS_CA: Final = "Ask for another token, with `--ca` or without."
 _MAX_JTI: Final = 255
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}|[A-Za-z0-9_-]+={0,2}", re.ASCII)
 # RFC 9448 5.4: the hash function's name, and its octets as hexadecimal digits with colons. Capitals; others are read, too
@@ -88,17 +94,29 @@ def read_spc_token(
         begins = _time(payload, "nbf") if "nbf" in payload else 0
     # RFC 7519 4.1.4, 4.1.5
     if now >= token.expires:
-        raise failure("spc_token_expired", f"exp {token.expires}")
+        raise failure("spc_token_expired", f"it expired {_moment(token.expires)}")
     if now < begins:
-        raise failure("spc_token_expired", f"nbf {begins}")
-    differs = {
-        "the TNAuthList": authority is not None and token.authority != authority,
-        "the fingerprint": bool(fingerprint) and token.fingerprint.upper() != fingerprint.upper(),
-        "ca": ca is not None and token.ca != ca,
-    }
-    if names := [name for name, different in differs.items() if different]:
-        raise failure("spc_token_mismatch", ", ".join(names))
+        raise failure("spc_token_expired", f"it begins {_moment(begins)}")
+    asked = (
+        ("the TNAuthList", described(token.authority), described(authority) if authority is not None else "", _ITS_CODE),
+        ("the fingerprint", token.fingerprint.upper(), fingerprint.upper(), _ITS_KEY),
+        ("ca", _yes(token.ca), _yes(ca) if ca is not None else "", _ITS_CA),
+    )
+    differs = [
+        (f"{name} is {has}, and {want} was asked for", advice) for name, has, want, advice in asked if want not in ("", has)
+    ]
+    if differs or (authority is not None and token.authority != authority):
+        words = "; ".join(words for words, _ in differs) or "the TNAuthList is another than was asked for"
+        raise failure("spc_token_mismatch", words, " ".join(advice for _, advice in differs))
     return token
+
+
+def _yes(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _moment(seconds: int) -> str:
+    return moment(seconds) if seconds < _YEAR_10000 else "in more than 8000 years"
 
 
 def read_tkvalue(text: str) -> TNAuthList:

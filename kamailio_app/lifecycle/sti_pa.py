@@ -286,7 +286,7 @@ def sti_pa_of(settings: Settings, *, anonymous: bool = False) -> StiPa:
         raise failure("sti_pa_unset", "[sti_pa] sti_pa_url")
     anchors = sti_pa_roots(settings.trust.sti_pa_ca_file)
     try:
-        password = secret(rules.password_file, PASSWORD_VARIABLE, "the STI-PA's password")
+        password = secret(rules.password_file, PASSWORD_VARIABLE, "the STI-PA's password", "[sti_pa] sti_pa_password_file")
     except StirError as error:
         if not anonymous or error.token != "secret_missing":
             raise

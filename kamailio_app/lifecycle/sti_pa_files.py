@@ -30,6 +30,14 @@ from kamailio_app.lifecycle.sti_pa import IssuedToken, StiPa
 
 _MAX_FILE: Final = 64 << 20
 _PEM: Final = b"-----BEGIN X509 CRL-----"
+_CLOCK: Final = "Compare the clock with `chronyc tracking`; if it is right, show the STI-PA this line."
+_ADVICE: Final = {
+    "_untrusted": "Compare `sti_pa_ca_file` with the STI-PA's root: staging and production have different ones.",
+    "_malformed": "Is `sti_pa_url` its API's host? If so, show the STI-PA this line.",
+    "_expired": _CLOCK,
+    "_stale": _CLOCK,
+    "_rollback": "Another STI-PA than before? Then move the file away, and run the command again.",
+}
 _ROLLBACKS: Final = ("trust_list_rollback", "crl_rollback")
 
 
@@ -105,13 +113,14 @@ def _read_crl(sti_pa: StiPa, octets: bytes, now: float, former: Revocations | No
 
 @contextmanager
 def _against(path: Path) -> Iterator[None]:
-    """A rollback is one against this file, not against what a server has in use."""
+    """It is about this file, not about what a server has in use."""
     try:
         yield
     except TrustRefused as error:
-        if error.token not in _ROLLBACKS:
-            raise
-        raise failure(error.token, f"{error.detail}, which is in {path}") from error
+        held = f", which is in {path}" if error.token in _ROLLBACKS else ""
+        advice = next((words for end, words in _ADVICE.items() if error.token.endswith(end)), "Show the STI-PA this line.")
+        stays = f"{path} stays as it is." if path.exists() else f"{path} was not written."
+        raise failure(error.token, f"{error.detail}{held}", f"{advice} {stays}") from error
 
 
 # --- Files ----------------------------------------------------------------------------------------------------------

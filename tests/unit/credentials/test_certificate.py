@@ -120,3 +120,21 @@ def test_flipped_octets_end_in_a_certificate_or_in_our_failure() -> None:
             octets[generator.randrange(len(octets))] = generator.randrange(256)
         with suppress(UnsupportedCredential):
             assert parse_chain(bytes(octets))
+
+
+@pytest.mark.parametrize(
+    ("octets", "words"),
+    [
+        (b"<!DOCTYPE html><html>moved</html>", "no certificate, but a web page"),
+        (b"\n <html>", "no certificate, but a web page"),
+        (b"-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n", "no certificate, but PRIVATE KEY"),
+        (b"-----BEGIN CERTIFICATE REQUEST-----\nMA==\n", "no certificate, but CERTIFICATE REQUEST"),
+        (b"", "no certificate, but 0 octets of something else"),
+        (b"\x30\x03abc", "no certificate, but 5 octets of something else"),
+        (b"-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n", "what stands in the PEM is no certificate"),
+    ],
+)
+def test_what_is_no_certificate_is_told_for_what_it_is(octets: bytes, words: str) -> None:
+    with pytest.raises(UnsupportedCredential) as caught:
+        parse_chain(octets)
+    assert caught.value.detail.startswith(words)

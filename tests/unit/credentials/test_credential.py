@@ -18,7 +18,7 @@ from kamailio_app.credentials.credential import TrustAnchors, check_validity, fi
 from kamailio_app.credentials.names import identifier, issuer_key
 from kamailio_app.credentials.tnauthlist import TelephoneNumberRange, TNAuthList
 from kamailio_app.errors import UnsupportedCredential
-from kamailio_app.lab.pki import Issued, ServiceProvider, expired
+from kamailio_app.lab.pki import Hierarchy, Issued, ServiceProvider, expired
 
 from ..builders import DAY, NOW, anchors, authority, evil, hierarchy, issue, key_usage, pem, provider, refused
 
@@ -429,3 +429,16 @@ def test_delegate_passes_on_no_more_than_it_has() -> None:
         issued = pki.service_provider(ServiceProvider(tnauthlist=beyond), delegate)
         with refused("credential_untrusted"):
             validate(issued.chain_pem, anchors, NOW)
+
+
+def test_whose_certificate_is_missing_is_said() -> None:
+    stranger = Hierarchy(NOW, "Other")
+    for octets, words in (
+        (pem(LEAF), "no certificate of CN="),
+        (stranger.service_provider().chain_pem + stranger.root.pem, "is not among the trust anchors"),
+        (evil().service_provider().chain_pem, "no path to a trust anchor holds"),
+        (issue(None, END, authority(), key_usage(sign=True)).pem, "is not among the trust anchors"),
+    ):
+        with pytest.raises(UnsupportedCredential) as caught:
+            validate(octets, anchors(), NOW)
+        assert words in caught.value.detail, caught.value

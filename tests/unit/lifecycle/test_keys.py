@@ -225,3 +225,21 @@ def test_spki_is_the_digest_of_the_der() -> None:
 def test_fingerprint_is_as_rfc_9448_5_4_writes_it() -> None:
     name, octets = fingerprint(KEY.public_key(), "jwk").split(" ")
     assert (name, len(octets.split(":")), octets) == ("SHA256", 32, octets.upper())
+
+
+@pytest.mark.parametrize(
+    ("octets", "token", "advice"),
+    [
+        (b"-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n", "key_malformed", "That is a certificate"),
+        (b"nothing", "key_malformed", "`shakenctl key new FILE`"),
+        (pem(ec.generate_private_key(ec.SECP384R1())), "key_curve_unsupported", "`shakenctl key new FILE`"),
+        (pem(KEY).replace(b"PRIVATE", b"ENCRYPTED PRIVATE"), "key_malformed", "--passphrase-file"),
+    ],
+)
+def test_next_step_is_about_the_file_that_was_named(tmp_path: Path, octets: bytes, token: str, advice: str) -> None:
+    path = file(tmp_path, octets)
+    if b"PRIVATE" not in octets:
+        path.chmod(0o644)  # no secret is in it
+    with pytest.raises(StirError) as caught:
+        read_key(path)
+    assert (caught.value.token, advice in caught.value.advice) == (token, True)

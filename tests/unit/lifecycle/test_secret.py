@@ -83,3 +83,22 @@ def test_no_failure_quotes_the_secret(tmp_path: Path, octets: bytes, mode: int) 
     while error is not None:
         assert "hunter2" not in f"{error!r} {error}"
         error = error.__context__
+
+
+def test_option_that_would_name_the_file_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with pytest.raises(StirError) as caught:
+        secret(None, VARIABLE, "the MAC key", "[sti_ca] eab_key_file")
+    assert caught.value.detail == f"the MAC key: neither [sti_ca] eab_key_file is set, nor {VARIABLE} in the environment"
+
+
+def test_file_that_may_not_be_read_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = file(tmp_path, b"word")
+
+    def refuse(*_arguments: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(StirError) as caught:
+        secret(path, VARIABLE, "the password")
+    assert "may not read it" in caught.value.advice

@@ -24,6 +24,8 @@ from kamailio_app.lifecycle.spc_token import SpcToken, look_at_spc_token, read_s
 from ..builders import ABSENT, NOW, b64, changed, evil, hierarchy, issue, key_usage, refused, signed, to_json
 from .tokens import ATC, AUTHORITY, CLAIMS, FINGERPRINT, HEADER, policy_anchors, signer_pem, spc_token
 
+OTHER = FINGERPRINT.replace("AB", "AC", 1)
+
 VECTORS = Path(__file__).parents[2] / "vectors"
 GENERATED = VECTORS / "generated"
 
@@ -262,17 +264,36 @@ def test_token_begins_with_nbf() -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"authority": TNAuthList(("5678",))}, "the TNAuthList"),
-        ({"authority": TNAuthList(("1234", "5678"))}, "the TNAuthList"),
-        ({"fingerprint": FINGERPRINT.replace("AB", "AC", 1)}, "the fingerprint"),
-        ({"ca": True}, "ca"),
-        ({"ca": True, "authority": TNAuthList(("5678",))}, "the TNAuthList, ca"),
+        ({"authority": TNAuthList(("5678",))}, "the TNAuthList is 1234, and 5678 was asked for"),
+        ({"authority": TNAuthList(("1234", "5678"))}, "the TNAuthList is 1234, and 1234, 5678 was asked for"),
+        ({"fingerprint": OTHER}, f"the fingerprint is {FINGERPRINT}, and {OTHER} was asked for"),
+        ({"ca": True}, "ca is false, and true was asked for"),
+        (
+            {"ca": True, "authority": TNAuthList(("5678",))},
+            "the TNAuthList is 1234, and 5678 was asked for; ca is false, and true was asked for",
+        ),
     ],
 )
 def test_token_for_something_else_says_what_differs(asked: dict[str, Any], words: str) -> None:
     with pytest.raises(ProviderRefused) as caught:
         read(spc_token(), **asked)
     assert (caught.value.token, caught.value.detail) == ("spc_token_mismatch", words)
+    assert ("`spc`" in caught.value.advice) == ("authority" in asked)
+    assert ("`--ca`" in caught.value.advice) == ("ca" in asked)
+
+
+@pytest.mark.parametrize(
+    ("claims", "words"),
+    [
+        ({"nbf": NOW + 1}, "it begins 2023-11-14 22:13:21Z"),
+        ({"nbf": 1 << 52}, "it begins in more than 8000 years"),
+        ({"exp": NOW - 1}, "it expired 2023-11-14 22:13:19Z"),
+    ],
+)
+def test_times_are_said_as_dates(claims: dict[str, Any], words: str) -> None:
+    with pytest.raises(ProviderRefused) as caught:
+        read(spc_token(claims=claims))
+    assert caught.value.detail == words
 
 
 def test_fingerprint_is_compared_as_a_number() -> None:

@@ -82,7 +82,19 @@ def test_next_list_takes_its_place_and_an_older_one_does_not(office: Office, cli
         keep_list(client, path, time.time())
     sequence = kept.value.sequence
     assert str(caught.value) == f"trust_list_rollback: sequence {sequence} after {sequence + 1}, which is in {path}"
+    assert caught.value.advice.endswith(f"{path} stays as it is.")
     assert path.read_bytes() == held
+
+
+@pytest.mark.parametrize(("fault", "advice"), [("list-expired", "chronyc"), ("list-bad-signature", "Show the STI-PA")])
+def test_refused_list_is_told_of_the_file_and_not_of_a_server(office: Office, client: StiPa, fault: str, advice: str) -> None:
+    office.server.misbehave(fault)
+    with pytest.raises(StirError) as caught:
+        keep_list(client, office.directory / "list", time.time())
+    assert caught.value.detail
+    assert advice in caught.value.advice
+    assert caught.value.advice.endswith("list was not written.")
+    assert "kamcmd" not in caught.value.advice
 
 
 def test_crl_is_verified_with_who_signs_the_list(office: Office, client: StiPa) -> None:
