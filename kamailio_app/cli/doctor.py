@@ -42,9 +42,7 @@ _COLOURS: Final = {State.GOOD: "green", State.UNSEEN: "yellow", State.WARNING: "
 )
 @click.option("--no-server", is_flag=True, help="No Kamailio is to run on this host: ask none, and miss none.")
 @click.option("--ntp", default=DEFAULT_NTP, show_default=True, metavar="HOST", help="The NTP server to compare the clock with.")
-@click.option(
-    "--user", default="", metavar="NAME", help="Whom Kamailio runs as. [default: as the running one does, else kamailio]"
-)
+@click.option("--user", default="", metavar="NAME", help="Kamailio's user. [default: that of the running one, else kamailio]")
 @settings_option
 @json_option
 def command(
@@ -61,7 +59,7 @@ def command(
 ) -> None:
     """Is everything right with this edge? Files, pairs, trust, publication, clock, server, and a call to itself.
 
-    Changes nothing, and takes half a minute at most. Run it on the edge, as root or as whom Kamailio runs as. Each line says
+    Changes nothing, and takes half a minute at most. Run it on the edge, as root or as Kamailio's user. Each line says
     what was seen; where it is not good, the next line says what to do. "not looked at" is no judgement: what it takes to look
     was not at hand. A Kamailio that does not answer is bad, but for --offline and --no-server. cfg/DOCTOR.md has all checks.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Final
 
@@ -35,6 +36,12 @@ class _Commands(click.Group):
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        name = str(args[0])
+        if name not in COMMANDS and (close := get_close_matches(name, COMMANDS)) and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {name!r}. Did you mean {' or '.join(map(repr, close))}?")
+        return super().resolve_command(ctx, args)
+
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
@@ -48,7 +55,8 @@ class _Commands(click.Group):
 def main() -> None:
     """STIR/SHAKEN for Kamailio: who signs what, and the record of it.
 
-    Exit status: 0 fine; 1 the answer is no; 2 no such command or option; 3 settings or files cannot be used.
+    Exit status: 0 fine; 1 no: nothing found, refused, or something is wrong; 2 no such command or option; 3 settings or files
+    cannot be used.
     """
 
 

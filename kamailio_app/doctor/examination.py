@@ -88,7 +88,7 @@ def _looked(check: Check, site: Site) -> Iterator[Seen]:
     except StirError as error:
         yield failed(error, state=State.UNSEEN if error.token.startswith("server_") else State.BAD)
     except PermissionError as error:
-        yield unseen(f"{error.filename}: {error.strerror}", "Run the doctor as root, or as whom Kamailio runs as.")
+        yield unseen(f"{error.filename}: {error.strerror}", "Run the doctor as root, or as Kamailio's user.")
     except Exception as error:  # noqa: BLE001 - a defect of one check costs no other
         where = traceback.extract_tb(error.__traceback__)[-1]
         words = f"internal_error: {type(error).__name__}: {error} ({where.filename.rpartition('/')[2]}:{where.lineno})"

@@ -1,4 +1,4 @@
-"""Settings, and the files that they name: there, readable by whom Kamailio runs as, and by nobody else (decision 6)."""
+"""Settings, and the files that they name: there, readable by Kamailio's user, and by nobody else (decision 6)."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _named_so(directory: Path, pattern: str) -> list[Path]:
 
 
 def _wrong(site: Site, path: Path, forbidden: int, right: str = "640", unreadable: State = State.BAD) -> Iterator[Seen]:
-    """Others may do what they must not, or whom Kamailio runs as may not read it."""
+    """Others may do what they must not, or Kamailio's user may not read it."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & forbidden:
@@ -131,7 +131,7 @@ def _wrong(site: Site, path: Path, forbidden: int, right: str = "640", unreadabl
 
 
 def _directory(site: Site, directory: Path) -> Iterator[Seen]:
-    """It is there, or can be made, and whom Kamailio runs as may write to it."""
+    """It is there, or can be made, and Kamailio's user may write to it."""
     fix = f"install -d -m 750 -o {site.runs_as.name} -g {site.runs_as.name} {directory}"
     there = directory
     try:
@@ -227,7 +227,7 @@ CHECKS: Final = (
     Check(
         AREA,
         "settings",
-        "The settings file: TOML, known options, values that they take; readable by whom Kamailio runs as.",
+        "The settings file: TOML, known options, values that they take; readable by Kamailio's user.",
         "chgrp kamailio and chmod 640 the settings file.",
         "decision 7",
         _settings,
@@ -251,7 +251,7 @@ CHECKS: Final = (
     Check(
         AREA,
         "certificate_dir",
-        "The directory of keys and chains: there, readable by whom Kamailio runs as, written by nobody else.",
+        "The directory of keys and chains: there, readable by Kamailio's user, written by nobody else.",
         "chgrp kamailio and chmod 750 the directory.",
         "decision 6",
         _certificate_dir,
@@ -275,7 +275,7 @@ CHECKS: Final = (
     Check(
         AREA,
         "named files",
-        "Roots, lists and policy that the settings name: there, and readable by whom Kamailio runs as.",
+        "Roots, lists and policy that the settings name: there, and readable by Kamailio's user.",
         "chgrp kamailio and chmod 640 the file.",
         "decision 6",
         _other_files,
@@ -299,16 +299,16 @@ CHECKS: Final = (
     Check(
         AREA,
         "state_dir",
-        "Where certificates, trust list and CRL outlive a restart: whom Kamailio runs as may write there.",
-        "chown it to whom Kamailio runs as.",
+        "Where certificates, trust list and CRL outlive a restart: Kamailio's user may write there.",
+        "chown it to Kamailio's user.",
         "decision 22",
         _state_dir,
     ),
     Check(
         AREA,
         "record_dir",
-        "Where the call record lies, if one is kept: whom Kamailio runs as may write there.",
-        "chown it to whom Kamailio runs as.",
+        "Where the call record lies, if one is kept: Kamailio's user may write there.",
+        "chown it to Kamailio's user.",
         "decision 53",
         _record_dir,
     ),

@@ -153,7 +153,7 @@ CHECKS: Final = (
     Check(
         AREA,
         "readable",
-        "Package, scripts and virtualenv can be read by whom Kamailio runs as: a reload is not root's.",
+        "Package, scripts and virtualenv can be read by Kamailio's user: a reload is not root's.",
         f"chmod -R a+rX {ROOT}",
         "cfg/README.md, Install",
         _readable,

@@ -52,7 +52,7 @@ START_OR_NAME: Final = (
 @dataclass
 class Site:
     """`clock` gives seconds since 1970. `offline`: nothing outside of this host is asked. `fetch`: the self-call fetches what
-    it has published. `served`: a Kamailio is to run here; if not, none is asked. `user`: whom Kamailio runs as; empty: as the
+    it has published. `served`: a Kamailio is to run here; if not, none is asked. `user`: Kamailio's; empty: as the
     running server says, else kamailio.
     """
 

@@ -115,7 +115,12 @@ def test_command_of_the_checklist_is_one(line: str) -> None:
 
 def test_exit_codes_are_documented() -> None:
     text = " ".join(help_of(()).split())
-    for code in ("0 fine", "1 the answer is no", "2 no such command or option", "3 settings or files cannot be used"):
+    for code in (
+        "0 fine",
+        "1 no: nothing found, refused, or something is wrong",
+        "2 no such command or option",
+        "3 settings or files cannot be used",
+    ):
         assert code in text
 
 
@@ -163,3 +168,10 @@ def test_example_with_a_wrong_option_would_be_found() -> None:
         parsed(["onboard", "shw"])
     with pytest.raises(click.UsageError):
         parsed(["onboard", "show"])
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("onbord", "onboard"), ("polcy", "policy"), ("stipa", "sti-pa")])
+def test_command_of_another_spelling_is_suggested(typed: str, meant: str) -> None:
+    result = CliRunner().invoke(main, [typed])
+    assert (result.exit_code, f"Did you mean '{meant}'" in result.stderr) == (2, True)
+    assert "Did you mean" not in CliRunner().invoke(main, ["xyzzy"]).stderr
