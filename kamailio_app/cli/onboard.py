@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
@@ -51,6 +52,7 @@ class _Desk:
     steps: tuple[Step, ...]
     remarks: tuple[str, ...]
     as_json: bool
+    without_settings: bool = False
 
     @property
     def state_dir(self) -> Path:
@@ -60,8 +62,12 @@ class _Desk:
         """Errors: click.BadParameter."""
         found = next((step for step in self.steps if step.id == name), None)
         if found is None:
-            words = ", ".join(step.id for step in self.steps)
-            raise click.BadParameter(f"{one_line(name, 60)!r} is no step of {self.country}: {words}", param_hint="STEP")
+            known = [step.id for step in self.steps]
+            close = get_close_matches(name.lower(), known, 2)
+            words = f"did you mean {' or '.join(close)}? There are" if close else "there are"
+            raise click.BadParameter(
+                f"{one_line(name, 60)!r} is no step of {self.country}; {words} {', '.join(known)}", param_hint="STEP"
+            )
         return found
 
     def standings(self, now: float, *, fetch: bool = False) -> tuple[tuple[Standing, ...], tuple[str, ...]]:
@@ -151,7 +157,7 @@ def _desk(path: Path, country: str | None, as_json: bool) -> _Desk:
         known = settings_file.parse(path, "")
         remarks = (f"there are no settings yet at {path}: copy cfg/stirshaken.toml there and fill in [provider]",)
     country = country or known.provider.country
-    return _Desk(known, country, steps_of(country), remarks, as_json)
+    return _Desk(known, country, steps_of(country), remarks, as_json, bool(remarks))
 
 
 def _values_and_proofs(command: Command) -> Command:
@@ -282,6 +288,9 @@ def not_needed(*, desk: _Desk, name: str, why: str) -> None:
 
 
 def _change(desk: _Desk, step: Step, change: Callable[[Note], Note]) -> None:
+    """Errors: `settings_unreadable` where there are none: nobody would look for the notes in the place of the defaults."""
+    if desk.without_settings:
+        settings_file.load(desk.known.path)
     with editing(desk.state_dir) as notes:
         former = notes[0].of(desk.country).get(step.id, NOTHING)
         notes[0] = notes[0].with_note(desk.country, step.id, change(former))

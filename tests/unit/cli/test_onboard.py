@@ -230,6 +230,24 @@ def test_options_may_stand_before_the_subcommand_and_those_behind_it_win(office:
     assert office.run("show", "ocn", "--country", "US", before=("--country", "FR")).exit_code == 0
 
 
+def test_step_of_another_spelling_is_suggested(office: Office) -> None:
+    for word in ("frm", "FRN"):
+        done = office.run("show", word)
+        asked = done.stderr.partition("did you mean ")[2].partition("?")[0]
+        assert (done.exit_code, "frn" in asked.split(" or ")) == (2, True)
+
+
+def test_without_settings_nothing_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "stirshaken.toml"
+    monkeypatch.setattr("kamailio_app.cli.onboard.DEFAULT_PATH", place)
+    for words in (("done", "entity"), ("note", "frn", "frn=0012345678"), ("undo", "entity")):
+        done = CliRunner().invoke(main, ["onboard", *words, "--settings", str(place)])
+        said, advice = done.stderr.splitlines()
+        assert (done.exit_code, said) == (3, f"settings_unreadable: {place}: No such file or directory")
+        assert "cfg/stirshaken.toml" in advice
+    assert CliRunner().invoke(main, ["onboard", "--settings", str(place)]).exit_code == 0
+
+
 def test_steps_of_later_versions_are_said_and_stay(office: Office) -> None:
     office.run("done", "entity")
     file = office.directory / "state/onboarding.json"
