@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 
 from kamailio_app.cli.output import FINE, NO, emit, failures, json_option, settings_option, table
+from kamailio_app.errors import StirError, failure
 from kamailio_app.grammar import printable
 from kamailio_app.runtime import settings as settings_file
 from kamailio_app.runtime.record_search import Found, Question, search
@@ -100,13 +101,18 @@ def command(
     if not any((origid, orig, dest, call_id)):
         raise click.UsageError("what to look for? Give --origid, --orig, --dest or --call-id")
     with failures():
-        plan = AS_WRITTEN
+        plan, advice = AS_WRITTEN, ""
         if directory is None:
             loaded = settings_file.load(settings)
             directory, plan = loaded.record.directory, loaded.signing.plan
+            if not loaded.record.calls:
+                advice = "Nothing is recorded: record_calls is off. Set `record_calls = true` in [record]."
         words = {"origid": origid.lower(), "call_id": call_id, "orig": _number(orig, plan), "dest": _number(dest, plan)}
         until = until if until is not None else Question._field_defaults["until"]
-        found = search(directory, Question(words, since, until, limit))
+        try:
+            found = search(directory, Question(words, since, until, limit))
+        except StirError as error:
+            raise failure(error.token, error.detail, advice) from error
     if csv_file is not None:
         writer = csv.DictWriter(csv_file, _FIELDS, restval="", extrasaction="ignore")
         writer.writeheader()

@@ -235,7 +235,7 @@ def certificate(settings: Settings, name: str) -> x509.Certificate:
 def _order(settings: Settings, now: float, force: bool, placed: Callable[[str], Obtained]) -> Step:
     next_ = plan(settings, now)
     if not _is_time(settings, next_, now, force):
-        return _waiting(settings, next_, now)
+        return _waiting(settings, next_, now, force=force)
     try:
         obtained = placed(next_.name)
     except StirError as error:
@@ -249,16 +249,20 @@ def _is_time(settings: Settings, next_: Plan, now: float, force: bool) -> bool:
     return bool(settings.provider.sti_ca.directory) and (force or 0 < next_.when <= now)
 
 
-def _waiting(settings: Settings, next_: Plan, now: float = 0) -> Step:
-    """What is not ordered now. Without ACME it is a person's, and has failed when it is over due."""
-    if not settings.provider.sti_ca.directory and next_.when:
-        over = 0 < next_.when <= now
-        return Step(
-            next_.follows or next_.name, "order", "failed" if over else "waits", next_.when, f"{next_.words}; {_BY_HAND}"
-        )
-    if next_.follows and not next_.when:  # a person revoked it, and has to say whether there is to be another
-        return Step(next_.follows, "order", "failed", 0, next_.words)
-    return Step(next_.name, "order", "waits", next_.when if next_.when > 1 else 0, next_.words)
+def _waiting(settings: Settings, next_: Plan, now: float = 0, *, force: bool = False) -> Step:
+    """What is not ordered now. Without ACME it is a person's, and has failed when it is over due or wanted now; so has the next
+    of one that a person had revoked, who has to say whether there is to be another.
+    """
+    revoked = bool(next_.follows and not next_.when)
+    failed = force or revoked
+    words = next_.words
+    if not settings.provider.sti_ca.directory:
+        failed = failed or 0 < next_.when <= now
+        words = f"{words.partition(':')[0]}; {_BY_HAND}" if not next_.when else f"{words}; {_BY_HAND}"
+        return Step(next_.follows, "order", "failed" if failed else "waits", next_.when, words)
+    if failed or not next_.when:  # no pair has that name yet
+        return Step(next_.follows, "order", "failed" if failed else "waits", 0, words)
+    return Step(next_.name, "order", "waits", next_.when if next_.when > 1 else 0, words)
 
 
 def _trouble(record: Record) -> str:

@@ -174,3 +174,11 @@ def test_record_from_elsewhere(office: Office, tmp_path: Path) -> None:
     result = office.trace("--call-id", "1@x", "--directory", str(tmp_path / "copy"), settings=tmp_path / "none")
     assert result.exit_code == 0
     assert office.trace("--call-id", "1@x", settings=tmp_path / "none").exit_code == 3
+
+
+def test_record_that_is_not_kept_says_so(tmp_path: Path) -> None:
+    settings = tmp_path / "stirshaken.toml"
+    for text, words in (("record_calls = false", "`record_calls = true`"), ("record_calls = true", "`record_dir`")):
+        settings.write_text(f'[record]\nrecord_dir = "nowhere"\n{text}\n')
+        result = CliRunner().invoke(main, ["trace", "--orig", "911", "--settings", str(settings)])
+        assert (result.exit_code, words in result.stderr) == (3, True)

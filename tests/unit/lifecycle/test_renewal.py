@@ -291,3 +291,15 @@ def test_certificate_is_found_wherever_its_pair_is(office: Office) -> None:
     (office.settings.certificate_dir / "broken.pem").write_text("x")
     with refused("certificate_malformed"):
         renewal.certificate(office.settings, "broken")
+
+
+def test_what_is_wanted_now_and_cannot_be_has_failed(office: Office) -> None:
+    office.write(f'acme_directory = "{office.world.sti_ca.url}"', 'acme_directory = ""')
+    assert office.renew()[0].state == "waits"
+    step = office.renew(force=True)[0]
+    assert (step.pair, step.state, "acme request" in step.words) == ("", "failed", True)
+    assert "acme order" not in step.words
+
+
+def test_first_certificate_has_no_name_yet(office: Office) -> None:
+    assert office.renew()[0].pair == ""
