@@ -144,7 +144,7 @@ def _cells(call: Mapping[str, Any]) -> dict[str, Any]:
 
 def _remarks(found: Found, limit: int) -> Iterator[str]:
     if found.more:
-        yield f"There are earlier calls than these {limit}: narrow it with --until, or raise --limit."
+        yield f"Earlier calls are not shown (--limit {limit}): give --until, or a higher --limit."
     if found.masked:
         yield "Numbers are recorded without their last digits (record_mask): these are the calls of all numbers that begin so."
     for name in found.unindexed:

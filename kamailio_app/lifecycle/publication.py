@@ -498,7 +498,7 @@ def _ours(view: _View) -> _Verdict:
         return None
     if isinstance(view.ours, StirError):
         return "bad", f"our own verification would not get it: {view.ours}"
-    return "good", "our own verification can fetch it, whatever it is worth"
+    return "good", "our own verification can fetch it"
 
 
 _CHECKS: Final[tuple[tuple[str, str, Callable[[_View], _Verdict]], ...]] = (

@@ -135,7 +135,7 @@ def test_limit_is_said(office: Office) -> None:
     assert result.exit_code == 0
     assert "2@x" in result.stdout
     assert "1@x" not in result.stdout
-    assert "There are earlier calls than these 1" in result.stderr
+    assert "Earlier calls are not shown (--limit 1)" in result.stderr
 
 
 def test_masked_numbers_are_said(office: Office) -> None:

@@ -100,10 +100,8 @@ def test_lists_are_not_asked_where_no_rule_does() -> None:
 def test_number_that_never_calls_and_that_no_rule_asks_about_is_overlooked() -> None:
     never = List({"12": ()})
     assert not on(never=never).overlooked(on(never=never).of(Call("12", "34")))
-    for policy in (
-        "",
-        '[[rule]]\nname = "a"\ncaller = ["12", "13"]\nattest = "A"\n[[rule]]\nname = "never"\ndo_not_originate = true\nreject = 603',
-    ):
+    first = '[[rule]]\nname = "a"\ncaller = ["12", "13"]\nattest = "A"\n'
+    for policy in ("", f'{first}[[rule]]\nname = "never"\ndo_not_originate = true\nreject = 603'):
         trial_ = Trial(policy_file.parse(Path("p"), policy), do_not_originate=never)
         assert [trial_.overlooked(trial_.of(Call(caller, "34"))) for caller in ("12", "13")] == [True, False]
     broken = Trial(policy_file.parse(Path("p"), ""), do_not_originate=List({}, failure("inventory_unreadable", "gone")))
