@@ -10,7 +10,7 @@ from kamailio_app.doctor.finding import Check, NotLookedAt, Seen, bad, count, fa
 from kamailio_app.doctor.lists import LONGEST
 from kamailio_app.doctor.site import Site
 from kamailio_app.errors import UnsupportedCredential
-from kamailio_app.lifecycle.pairs import pending
+from kamailio_app.lifecycle.pairs import pending, revoked
 from kamailio_app.runtime.certificate_list import certificate_list
 from kamailio_app.runtime.certificates import DAY, MARKS, days_in_words, ends_soon, follower
 from kamailio_app.runtime.choice import moment, provider
@@ -39,8 +39,12 @@ def _signs_now(site: Site) -> Iterator[Seen]:
     found = certificate_list(site.loaded, site.choices, site.now, site.wanted)
     yield from (bad(problem) for problem in found.problems)
     try:
+        gone = revoked(site.settings.provider.state_dir)
         for name, signer in site.signing_now().items():
-            yield good(f"{name} signs for {provider(signer)} since {moment(site.choices.begins[name])}")
+            if signer.fingerprint in gone:
+                yield bad(f"{name} signs for {provider(signer)}, and its certificate was revoked", "shakenctl renew --now")
+            else:
+                yield good(f"{name} signs for {provider(signer)} since {moment(site.choices.begins[name])}")
     except NotLookedAt as error:
         if not found.problems:
             yield bad(error.words)
@@ -102,6 +106,9 @@ def _on_their_way(site: Site) -> Iterator[Seen]:
     switch_after = site.settings.provider.publication.switch_after
     for pair in pending(site.settings.provider.state_dir):
         if pair.name in site.loaded.signers or pair.state == "installed":
+            continue
+        if pair.revoked:
+            yield warning(f"{pair.name}: its certificate was revoked", f"shakenctl acme forget {pair.name}")
             continue
         try:
             since = (pair.key_file if pair.state == "requested" else pair.chain_file).stat().st_mtime

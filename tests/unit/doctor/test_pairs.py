@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from kamailio_app.lifecycle import pairs
 from kamailio_app.lifecycle.pairs import Pending
 
 from .clinic import DAY, NOW, Clinic, pair
@@ -100,3 +101,14 @@ def test_pair_that_goes_away_meanwhile_is_no_defect(clinic: Clinic, monkeypatch:
     waiting = [Pending("gone", gone.with_suffix(".key"), gone.with_suffix(".pem"), gone.with_suffix(".csr"), "requested")]
     monkeypatch.setattr("kamailio_app.doctor.pairs.pending", lambda _directory: waiting)
     assert clinic.words("pairs", "on their way") == ""
+
+
+def test_revoked_certificate_is_bad_where_it_signs_and_said_where_it_waits(clinic: Clinic) -> None:
+    issued, waiting = pair(), pair(begins=NOW - 2 * DAY)
+    clinic.add("sp1234", issued)
+    state_dir = clinic.site().settings.provider.state_dir
+    pairs.mark_revoked(state_dir, "sp1234", issued.certificate)
+    assert clinic.words("pairs", "who signs now").startswith("bad: sp1234 signs for 1234, and its certificate was revoked")
+    waiting.write(state_dir / "pairs", "next")
+    pairs.mark_revoked(state_dir, "next", waiting.certificate)
+    assert clinic.words("pairs", "on their way") == ("warning: next: its certificate was revoked -> shakenctl acme forget next")
