@@ -14,7 +14,10 @@ CUSTOMER: Final = "customer"
 NUMBER: Final = "number"
 _SHOWN: Final = 10  # bad lines
 _PROGRESS_EVERY: Final = 20_000  # rows
-_IS_INVENTORY: Final = "Is it the inventory? Then leave `--list` out. If they are never to call: leave the column out. The former list stays in use."
+_IS_INVENTORY: Final = (
+    "Is it the inventory? Then leave `--list` out. If they are never to call: leave the column out. "
+    "The former list stays in use."
+)
 _IS_DO_NOT_ORIGINATE: Final = (
     "Are these numbers that never call? Then `--list do-not-originate`; else name the column. The former list stays in use."
 )
