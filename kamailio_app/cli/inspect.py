@@ -34,6 +34,8 @@ _ADVICE: Final = {
     "credential_untrusted": FAILURES["credential_untrusted"].advice,
     "credential_revoked": "Do not sign with it: order another, with another key. Ask the STI-CA why.",
     "trust_list_expired": "Get the present one: `shakenctl sti-pa ca-list`.",
+    "key_malformed": "A private key is PKCS#8 or SEC1 in PEM: `shakenctl key new` makes one. Encrypted? --passphrase-file.",
+    "key_curve_unsupported": "SHAKEN has ES256, so keys on P-256 alone: `shakenctl key new FILE` makes one.",
     "crl_stale": "Get the present one: `shakenctl sti-pa crl`.",
 }
 
@@ -131,11 +133,8 @@ def _fine(looked: Sequence[Looked]) -> bool:
 def _advice(token: str) -> str:
     """The table has what a server's operator does about a call; here it is about a file."""
     row = FAILURES[token]
-    return (
-        row.advice
-        if issubclass(row.error, _OURS)
-        else _ADVICE.get(token, "Yours? Get it anew from who issued it. Another's? Tell them.")
-    )
+    usual = row.advice if issubclass(row.error, _OURS) else "Yours? Get it anew from who issued it. Another's? Tell them."
+    return _ADVICE.get(token, usual)
 
 
 # --- As data --------------------------------------------------------------------------------------------------------

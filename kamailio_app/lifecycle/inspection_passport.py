@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from kamailio_app.errors import StirError, failure
 from kamailio_app.grammar import FOLD, LWS
 from kamailio_app.identity import IdentityHeader, parse_identity, split_values
-from kamailio_app.lifecycle.inspection_content import Content, Finding
+from kamailio_app.lifecycle.inspection_content import Content, Finding, moment
 from kamailio_app.passport.encoding import from_base64url, json_object
 from kamailio_app.passport.es256 import SIGNATURE_OCTETS
 from kamailio_app.passport.passport import SHAKEN, jose_header, shaken_passport
@@ -20,6 +21,7 @@ _FIELD: Final = re.compile(rf"^(?:Identity|y){LWS}:(.*)$", re.IGNORECASE | re.MU
 _NOT_VERIFIED: Final = "not verified: `shakenctl explain` says what a verifier makes of it"
 _SPACE: Final = re.compile(r"\s+")
 _ALPHABET: Final = re.compile(r"[A-Za-z0-9_\-]*", re.ASCII)
+_YEAR_10000: Final = 253402300800
 
 
 def identity_fields(text: str) -> list[str]:
@@ -46,6 +48,7 @@ def _decoded(content: Content, digest: str, header: IdentityHeader | None = None
     parts = digest.split(".")
     for name, text in zip(("header", "claims", "signature"), parts, strict=False):
         _show_part(content, name, text)
+    _show_time(content)
     if len(parts) != 3:
         content.add(Finding.of(failure("passport_malformed", f"{len(parts)} parts")))
     elif not digest.startswith(".."):
@@ -69,6 +72,14 @@ def _show_part(content: Content, name: str, text: str) -> None:
     except StirError as error:
         content.fields[name] = f"{len(text)} characters that cannot be decoded"
         content.add(Finding.of(error))
+
+
+def _show_time(content: Content) -> None:
+    """iat, as a person reads it."""
+    claims = content.fields.get("claims")
+    iat = claims.get("iat") if isinstance(claims, dict) else None
+    if isinstance(iat, int) and not isinstance(iat, bool) and 0 <= iat < _YEAR_10000:
+        content.fields["signed"] = moment(datetime.fromtimestamp(iat, UTC))
 
 
 def _show_form(content: Content, digest: str) -> None:

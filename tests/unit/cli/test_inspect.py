@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from kamailio_app.cli.main import main
 from kamailio_app.credentials.crl import read_crl
@@ -221,3 +223,11 @@ def test_encrypted_key_is_opened_with_its_passphrase(desk: Desk) -> None:
     file = str(desk.directory / "a.key")
     assert "--passphrase-file" in desk.run(file).output
     assert "P-256" in desk.run(file, "--passphrase-file", desk.put("passphrase", "correct horse\n")).output
+
+
+def test_advice_about_a_key_is_about_the_file(desk: Desk) -> None:
+    other = ec.generate_private_key(ec.SECP384R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    result = desk.run(desk.put("other.key", other))
+    assert "key_curve_unsupported" in result.output
+    assert "`shakenctl key new FILE`" in result.output
+    assert "certificate_dir" not in result.output

@@ -482,6 +482,7 @@ def test_passport_is_shown_and_not_verified() -> None:
     content = the_one(passport())
     assert (content.kind, content.findings) == ("PASSporT", [])
     assert (content.fields["header"]["ppt"], content.fields["claims"]["attest"]) == ("shaken", "A")
+    assert content.fields["signed"] == "2023-11-14T22:13:20Z"
     assert content.fields["signature"] == "64 octets"
     assert any("not verified" in remark and "shakenctl explain" in remark for remark in content.remarks)
 
