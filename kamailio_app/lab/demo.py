@@ -121,7 +121,7 @@ class Pair:
 
     def traceback(self) -> tuple[str, str]:
         """Somebody complains of the first signed call, whose origid he has: the command that tells whose it was, its answer."""
-        origid = next(words["origid"] for words in self.verifying.calls().values() if words.get("attest"))
+        origid = next(words["origid"] for call_id, words in self.verifying.calls().items() if call_id.startswith("01-"))
         command = ["trace", "--origid", origid, "--directory", str(self.signing.directory / "calls")]
         for _ in range(20):
             words = [sys.executable, "-m", "kamailio_app.cli.main", *command]
