@@ -47,13 +47,17 @@ def parse_chain(octets: bytes, *, limit: int = MAX_CHAIN) -> tuple[x509.Certific
     return tuple(certificates)
 
 
-def seen_instead(octets: bytes) -> str:
-    """What octets are that are no certificate: the library says where its decoder stopped, which tells nobody anything."""
-    if _PEM in octets:
-        return "what stands in the PEM is no certificate that can be decoded"
-    if label := _LABEL.search(octets):
-        return f"no certificate, but {label[1].decode('ascii')}"
-    return f"no certificate, but {'a web page' if _WEB_PAGE.match(octets) else f'{len(octets)} octets of something else'}"
+def seen_instead(octets: bytes, what: str = "certificate", label: bytes = b"CERTIFICATE") -> str:
+    """What octets are that are none of `what`, in PEM under that label. The library says where its decoder stopped, which tells
+    nobody anything.
+    """
+    if b"-----BEGIN " + label + b"-----" in octets:
+        return f"what stands in the PEM is no {what} that can be decoded"
+    if found := _LABEL.search(octets):
+        return f"no {what}, but {found[1].decode('ascii')}"
+    if _WEB_PAGE.match(octets):
+        return f"no {what}, but a web page"
+    return f"no {what}: {len(octets)} octets that cannot be decoded as one"
 
 
 def is_ca(certificate: x509.Certificate) -> bool:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 
-from kamailio_app.credentials.certificate import MALFORMED
+from kamailio_app.credentials.certificate import MALFORMED, seen_instead
 from kamailio_app.credentials.credential import Credential, TrustAnchors
 from kamailio_app.credentials.names import identifier, issuer_key
 from kamailio_app.errors import UnsupportedCredential, failure
@@ -91,7 +91,7 @@ def read_crl(
 
     Errors: `crl_malformed`, `crl_untrusted`, `crl_stale`, `crl_rollback`.
     """
-    with _readable():
+    with _readable(octets):
         crl = x509.load_pem_x509_crl(octets) if _PEM in octets else x509.load_der_x509_crl(octets)
         # All that follows is read from octets whose signature holds
         _check_signature(crl, [*signers, *anchors.certificates], anchors, now)
@@ -116,13 +116,13 @@ def check_revocation(credential: Credential, revocations: Revocations | None, no
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def _readable(octets: bytes) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except MALFORMED as error:
-        raise failure("crl_malformed", str(error)) from error
+        raise failure("crl_malformed", seen_instead(octets, "CRL", b"X509 CRL")) from error
 
 
 def _check_signature(

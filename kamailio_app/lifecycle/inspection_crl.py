@@ -8,10 +8,9 @@ from typing import Any, Final
 
 from cryptography import x509
 
-from kamailio_app.credentials.certificate import MALFORMED
+from kamailio_app.credentials.certificate import MALFORMED, seen_instead
 from kamailio_app.credentials.crl import read_crl
 from kamailio_app.errors import StirError, failure
-from kamailio_app.grammar import one_line
 from kamailio_app.lifecycle.inspection_content import Content, Finding, moment, name_in_words
 from kamailio_app.lifecycle.inspection_trust import Trusted
 
@@ -65,7 +64,7 @@ def look_at_crl(octets: bytes, trust: Trusted, now: float) -> Content:
             warnings.simplefilter("ignore")
             crl = x509.load_pem_x509_crl(octets) if _PEM in octets else x509.load_der_x509_crl(octets)
     except MALFORMED as error:
-        raise failure(_MALFORMED, one_line(str(error))) from error
+        raise failure(_MALFORMED, seen_instead(octets, "CRL", b"X509 CRL")) from error
     content = Content(CRL)
     content.fields |= content.read(_PARTS, crl, _MALFORMED)
     if not len(trust.sti_pa):

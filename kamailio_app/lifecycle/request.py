@@ -77,8 +77,7 @@ def read_request(octets: bytes) -> x509.CertificateSigningRequest:
             request.subject.rfc4514_string()
             list(request.extensions)
     except MALFORMED as error:
-        words = "what stands in the PEM is none that can be decoded" if _PEM.search(octets) else seen_instead(octets)
-        raise failure("request_malformed", words.replace("no certificate, but ", "")) from error
+        raise failure("request_malformed", seen_instead(octets, "request", b"CERTIFICATE REQUEST")) from error
     if not valid:
         raise failure("request_malformed", "its signature is wrong")
     return request

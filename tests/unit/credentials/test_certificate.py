@@ -129,8 +129,8 @@ def test_flipped_octets_end_in_a_certificate_or_in_our_failure() -> None:
         (b"\n <html>", "no certificate, but a web page"),
         (b"-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n", "no certificate, but PRIVATE KEY"),
         (b"-----BEGIN CERTIFICATE REQUEST-----\nMA==\n", "no certificate, but CERTIFICATE REQUEST"),
-        (b"", "no certificate, but 0 octets of something else"),
-        (b"\x30\x03abc", "no certificate, but 5 octets of something else"),
+        (b"", "no certificate: 0 octets that"),
+        (b"\x30\x03abc", "no certificate: 5 octets that"),
         (b"-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n", "what stands in the PEM is no certificate"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 from kamailio_app.credentials.credential import TrustAnchors, validate
 from kamailio_app.credentials.crl import Revocations, check_revocation, read_crl
+from kamailio_app.errors import TrustRefused
 
 from ..builders import NOW, anchors, hierarchy, provider, refused
 
@@ -77,3 +78,17 @@ def test_a_hundred_thousand_entries_are_read_at_once() -> None:
     held = Revocations.from_text(text)
     assert perf_counter() - began < 0.5  # 0.05 on an idle machine
     assert held == many
+
+
+@pytest.mark.parametrize(
+    ("octets", "words"),
+    [
+        (b"<html>", "no CRL, but a web page"),
+        (b"-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n", "no CRL, but CERTIFICATE"),
+        (b"-----BEGIN X509 CRL-----\nMA==\n-----END X509 CRL-----\n", "what stands in the PEM is no CRL that can be decoded"),
+    ],
+)
+def test_what_is_no_crl_is_told_for_what_it_is(octets: bytes, words: str) -> None:
+    with pytest.raises(TrustRefused) as caught:
+        read_crl(octets, anchors(), NOW)
+    assert (caught.value.token, caught.value.detail) == ("crl_malformed", words)
