@@ -145,7 +145,7 @@ ANSWERS: Final[dict[str, Callable[[bytes], Answer]]] = {
     "mute": lambda chain: Answer(body=chain, delay=30.0),
     "dropped": lambda _chain: Answer(0),
     "redirect": lambda _chain: Answer(302, headers={"Location": "/good.pem"}),
-    "soon-over": lambda chain: Answer(body=chain, delay=0.7, headers={"Cache-Control": "max-age=4"}),
+    "soon-over": lambda chain: Answer(body=chain, delay=0.7, headers={"Cache-Control": "max-age=6"}),
 }
 # The chain, from a web server that shows this certificate in TLS: name -> host name in it, seconds that it is still valid
 TLS: Final[dict[str, tuple[str, float]]] = {
